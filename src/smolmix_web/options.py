@@ -112,8 +112,8 @@ class TunnelOptions:
     def from_mapping(cls, given: Mapping[str, Any]) -> TunnelOptions:
         """Options from JavaScript's camelCase names; None counts as absent.
 
-        :raises OptionError: an unknown name or a value that does not fit. (The existing packages ignore unknown
-            names; a mistyped option must not silently weaken anything, so this one does not.)
+        :raises OptionError: an unknown name or a value that does not fit. (The existing packages ignore
+            unknown names; a mistyped option must not silently weaken anything, so this one does not.)
         """
         known = {camel_case(item.name): item.name for item in fields(cls)}
         chosen: dict[str, Any] = {}

@@ -1,5 +1,7 @@
-"""What the tunnel needs from the place it runs in. Only :mod:`smolmix_web.platform` and the worker's bridge know
-more than this."""
+"""What the tunnel needs from the place it runs in.
+
+Only :mod:`smolmix_web.platform` and the worker's bridge know more than this.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,10 @@ class Platform(Protocol):
         ...
 
     async def open_websocket(self, url: str, timeout: float) -> WebSocketLink:
-        """Connect to ``url``. :raises DeadlineError: after ``timeout`` seconds. :raises NetworkError: refused."""
+        """Connect to ``url``.
+
+        :raises DeadlineError: after ``timeout`` seconds. :raises NetworkError: refused.
+        """
         ...
 
     def storage(self, client_id: str) -> Storage:

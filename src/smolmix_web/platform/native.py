@@ -1,8 +1,9 @@
-"""CPython: aiohttp carries the directory's HTTP and the gateway's WebSocket; storage is a folder of 0600 files."""
+"""CPython: aiohttp carries the directory's HTTP and the gateway's WebSocket; storage is 0600 files."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import secrets
@@ -24,7 +25,7 @@ MAX_WEBSOCKET_MESSAGE = 16 * 1024 * 1024
 class NativeWebSocketLink:
     """:class:`~smolmix_web.platform.base.WebSocketLink` over aiohttp.
 
-    aiohttp's sends are coroutines that only wait for a full transport buffer; one writer task keeps the order.
+    aiohttp's sends are coroutines (they wait while its buffer is full); one writer task keeps the order.
     """
 
     def __init__(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
@@ -62,10 +63,8 @@ class NativeWebSocketLink:
             await asyncio.wait_for(asyncio.shield(self._writer), 2)
         except TimeoutError:
             self._writer.cancel()
-        try:
+        with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
             await asyncio.wait_for(self._websocket.close(), 2)
-        except (TimeoutError, aiohttp.ClientError, OSError):
-            pass
         await asyncio.gather(self._writer, return_exceptions=True)
 
     async def _write(self) -> None:
@@ -96,7 +95,8 @@ class FileStorage:
 
     async def save(self, name: str, value: bytes) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # A crash in the middle of a write must not lose the old keys: write beside, then rename. mkstemp gives 0600.
+        # A crash in the middle of a write must not lose the old keys: write beside, then rename.
+        # (mkstemp creates with mode 0600.)
         handle, path = tempfile.mkstemp(dir=self._folder)
         try:
             with os.fdopen(handle, "wb") as file:
