@@ -41,7 +41,7 @@ class EcdhKey(Protocol):
 
 
 class MlKemKey(Protocol):
-    """An ephemeral ML-KEM-768 decapsulation key (FIPS 203)."""
+    """An ML-KEM-768 decapsulation key (FIPS 203)."""
 
     @property
     def public(self) -> bytes:
@@ -49,7 +49,7 @@ class MlKemKey(Protocol):
         ...
 
     def decapsulate(self, ciphertext: bytes) -> bytes:
-        """Shared secret, 32 bytes, from a 1,088-byte ciphertext."""
+        """Shared secret, 32 bytes, from a 1,088-byte ciphertext. :raises CryptoError: any other length."""
         ...
 
 
@@ -64,6 +64,13 @@ class Provider(Protocol):
 
     def x25519_public(self, secret: bytes) -> bytes: ...
 
+    def x25519_both(self, secret: bytes, public: bytes) -> tuple[bytes, bytes]:
+        """(own public key, shared secret): both for little more than the price of one.
+
+        :raises CryptoError: the shared secret is all zero.
+        """
+        ...
+
     def ed25519_public(self, seed: bytes) -> bytes: ...
 
     def ed25519_sign(self, seed: bytes, message: bytes) -> bytes: ...
@@ -76,6 +83,13 @@ class Provider(Protocol):
         """Unkeyed BLAKE3, 32 bytes."""
         ...
 
+    def hkdf_sha256(self, salt: bytes, ikm: bytes, info: bytes, length: int) -> bytes:
+        """RFC 5869 in one call; Sphinx needs it eight times a packet.
+
+        :raises CryptoError: more than 8,160 bytes are asked for.
+        """
+        ...
+
     def aes_ctr(self, key: bytes, iv: bytes, data: bytes) -> bytes:
         """AES-128/256 in counter mode; 16-byte initial counter block, big-endian."""
         ...
@@ -86,8 +100,11 @@ class Provider(Protocol):
 
     def aead(self, name: AeadName, key: bytes) -> Aead: ...
 
-    def ecdh(self, curve: CurveName) -> EcdhKey:
-        """A fresh key pair."""
+    def ecdh(self, curve: CurveName, private: bytes | None = None) -> EcdhKey:
+        """A fresh key pair, or the one of ``private`` (big-endian scalar, 32 or 48 bytes).
+
+        :raises CryptoError: the scalar is zero, not below the group order, or of the wrong length.
+        """
         ...
 
     def ecdsa_verify(
@@ -99,7 +116,10 @@ class Provider(Protocol):
     def rsa_pss_verify(
         self, digest: HashName, modulus: int, exponent: int, signature: bytes, message: bytes
     ) -> None:
-        """RSASSA-PSS, MGF1 with the same hash, salt as long as the hash. :raises CryptoError: not verified."""
+        """RSASSA-PSS, MGF1 with the same hash, salt as long as the hash.
+
+        :raises CryptoError: not verified.
+        """
         ...
 
     def rsa_pkcs1_verify(
@@ -108,6 +128,16 @@ class Provider(Protocol):
         """RSASSA-PKCS1-v1_5. :raises CryptoError: not verified."""
         ...
 
-    def mlkem768(self) -> MlKemKey | None:
-        """A fresh ML-KEM-768 key, or None where this build has none."""
+    def mlkem768(self, seed: bytes | None = None) -> MlKemKey | None:
+        """A fresh ML-KEM-768 key, or that of ``seed`` (d || z, 64 bytes); None where this build has none.
+
+        :raises CryptoError: the seed has another length.
+        """
+        ...
+
+    def mlkem768_encapsulate(self, public: bytes) -> tuple[bytes, bytes]:
+        """The other side: (shared secret, 32 bytes; ciphertext, 1,088 bytes).
+
+        :raises CryptoError: the encapsulation key fails the FIPS 203 checks, or this build has no ML-KEM.
+        """
         ...
