@@ -1,0 +1,24 @@
+"""Acknowledgements: a small packet, built by the sender of the data, that finds its own way back.
+
+Specification: sphinx.md 17 and 21.
+"""
+
+from __future__ import annotations
+
+from smolmix_web.errors import MalformedError
+from smolmix_web.nym.addresses import PADDED_IN_ACK, NodeAddress
+from smolmix_web.nym.packets import PacketSize
+
+SURB_ACK_LENGTH = PADDED_IN_ACK + PacketSize.ACK.total
+"""405: address of the ack's first hop, zero-padded to 19 bytes, and the ack packet of 386."""
+
+
+def split_surb_ack(plaintext: bytes) -> tuple[NodeAddress, bytes, bytes]:
+    """First hop of the ack, ack packet, message: what a gateway makes of the plaintext of a final hop.
+
+    :raises MalformedError: too short, or no address in front.
+    """
+    if len(plaintext) < SURB_ACK_LENGTH:
+        raise MalformedError(f"final plaintext of {len(plaintext)} bytes holds no ack")
+    first_hop = NodeAddress.unpack(plaintext[:PADDED_IN_ACK])
+    return first_hop, plaintext[PADDED_IN_ACK:SURB_ACK_LENGTH], plaintext[SURB_ACK_LENGTH:]
