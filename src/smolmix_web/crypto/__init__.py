@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from smolmix_web.crypto.provider import Aead, EcdhKey, MlKemKey, Provider
+from smolmix_web.crypto.provider import Aead, EcdhKey, MlKemKey, Provider, X25519Key
 
-__all__ = ["Aead", "EcdhKey", "MlKemKey", "Provider", "install", "provider"]
+__all__ = ["Aead", "EcdhKey", "MlKemKey", "Provider", "X25519Key", "install", "provider"]
 
 _installed: Provider | None = None
 

@@ -27,6 +27,19 @@ class Aead(Protocol):
         ...
 
 
+class X25519Key(Protocol):
+    """A loaded X25519 secret."""
+
+    @property
+    def public(self) -> bytes:
+        """32 bytes."""
+        ...
+
+    def exchange(self, peer_public: bytes) -> bytes:
+        """:raises CryptoError: the result is all zero, or the peer's key has not 32 bytes."""
+        ...
+
+
 class EcdhKey(Protocol):
     """An ephemeral NIST-curve private key."""
 
@@ -64,11 +77,8 @@ class Provider(Protocol):
 
     def x25519_public(self, secret: bytes) -> bytes: ...
 
-    def x25519_both(self, secret: bytes, public: bytes) -> tuple[bytes, bytes]:
-        """(own public key, shared secret): both for little more than the price of one.
-
-        :raises CryptoError: the shared secret is all zero.
-        """
+    def x25519_key(self, secret: bytes) -> X25519Key:
+        """The same secret for several operations: loading it is half the price of an exchange."""
         ...
 
     def ed25519_public(self, seed: bytes) -> bytes: ...

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from smolmix_web.crypto.provider import Aead, AeadName, CurveName, EcdhKey, HashName, MlKemKey
+from smolmix_web.crypto.provider import Aead, AeadName, CurveName, EcdhKey, HashName, MlKemKey, X25519Key
 from smolmix_web.errors import CryptoError
 
 try:
@@ -69,26 +69,16 @@ class PycaProvider:
     # Curve25519 -----------------------------------------------------------------------------------------
 
     def x25519(self, secret: bytes, public: bytes) -> bytes:
-        try:
-            return x25519.X25519PrivateKey.from_private_bytes(secret).exchange(
-                x25519.X25519PublicKey.from_public_bytes(public)
-            )
-        except ValueError:
-            raise CryptoError("X25519: unusable key") from None
+        return self.x25519_key(secret).exchange(public)
 
     def x25519_public(self, secret: bytes) -> bytes:
+        return self.x25519_key(secret).public
+
+    def x25519_key(self, secret: bytes) -> X25519Key:
         try:
-            return x25519.X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+            return _PycaX25519(x25519.X25519PrivateKey.from_private_bytes(secret))
         except ValueError:
             raise CryptoError("X25519: a secret has 32 bytes") from None
-
-    def x25519_both(self, secret: bytes, public: bytes) -> tuple[bytes, bytes]:
-        try:
-            key = x25519.X25519PrivateKey.from_private_bytes(secret)
-            shared = key.exchange(x25519.X25519PublicKey.from_public_bytes(public))
-        except ValueError:
-            raise CryptoError("X25519: unusable key") from None
-        return key.public_key().public_bytes_raw(), shared
 
     def ed25519_public(self, seed: bytes) -> bytes:
         return self._ed25519_key(seed).public_key().public_bytes_raw()
@@ -220,6 +210,23 @@ class PycaProvider:
             return mlkem.MLKEM768PublicKey.from_public_bytes(public).encapsulate()
         except (ValueError, UnsupportedAlgorithm):
             raise CryptoError("ML-KEM-768: unusable encapsulation key") from None
+
+
+class _PycaX25519:
+    __slots__ = ("_key",)
+
+    def __init__(self, key: x25519.X25519PrivateKey) -> None:
+        self._key = key
+
+    @property
+    def public(self) -> bytes:
+        return self._key.public_key().public_bytes_raw()
+
+    def exchange(self, peer_public: bytes) -> bytes:
+        try:
+            return self._key.exchange(x25519.X25519PublicKey.from_public_bytes(peer_public))
+        except ValueError:
+            raise CryptoError("X25519: unusable public key") from None
 
 
 class _PycaAead:

@@ -1,0 +1,38 @@
+"""Sphinx packets and single-use reply blocks, as crate ``sphinx-packet`` 0.6.0 writes them.
+
+Source: spec/sphinx.md part A. Reading order: constants, keys, header, payload, packet, surb.
+"""
+
+from __future__ import annotations
+
+from smolmix_web.sphinx.constants import HEADER_LENGTH, MAX_HOPS, PAYLOAD_OVERHEAD
+from smolmix_web.sphinx.packet import (
+    FinalHop,
+    ForwardHop,
+    Hop,
+    OpenedHeader,
+    PreparedHeader,
+    build_packet,
+    open_header,
+    payload_plaintext_capacity,
+    prepare_header,
+    process_packet,
+)
+from smolmix_web.sphinx.surb import Surb
+
+__all__ = [
+    "HEADER_LENGTH",
+    "MAX_HOPS",
+    "PAYLOAD_OVERHEAD",
+    "FinalHop",
+    "ForwardHop",
+    "Hop",
+    "OpenedHeader",
+    "PreparedHeader",
+    "Surb",
+    "build_packet",
+    "open_header",
+    "payload_plaintext_capacity",
+    "prepare_header",
+    "process_packet",
+]
