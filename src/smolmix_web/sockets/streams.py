@@ -1,0 +1,166 @@
+"""asyncio-shaped sockets over the stack: :class:`TcpStream` and :class:`UdpSocket`."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+
+from smolmix_web.errors import ConnectionReset, DeadlineError, LocalProtocolError
+from smolmix_web.net.stack import Stack
+from smolmix_web.net.tcp.connection import TcpConnection
+from smolmix_web.net.udp import UdpSocket as UdpEngine
+from smolmix_web.sockets.driver import Driver
+
+
+class TcpStream:
+    """A TCP connection through the tunnel; a :class:`~smolmix_web.sockets.bytestream.ByteStream`.
+
+    Reads and writes may come from different tasks; two tasks that read (or write) at once take turns in no
+    promised order. Usable as an async context manager, which closes it.
+    """
+
+    def __init__(self, driver: Driver, connection: TcpConnection) -> None:
+        self._driver = driver
+        self._connection = connection
+        self._closed = False
+
+    @property
+    def remote(self) -> tuple[str, int]:
+        """IP address and port of the peer."""
+        return self._connection.remote
+
+    @property
+    def local(self) -> tuple[str, int]:
+        """Our address and port inside the tunnel."""
+        return self._connection.local
+
+    async def read(self, max_bytes: int = 65536) -> bytes:
+        """1 to ``max_bytes`` bytes; ``b""`` once the peer has ended its side. :raises NetworkError: reset."""
+        if max_bytes < 1:
+            raise LocalProtocolError("max_bytes must be at least 1")
+        connection = self._connection
+        while True:
+            data = connection.recv(max_bytes, self._driver.now())
+            if data:
+                self._driver.wake()  # the window may have opened
+                return data
+            if connection.error is not None:
+                raise connection.error
+            if connection.eof_received:
+                return b""
+            if self._closed:
+                raise ConnectionReset("the stream was closed on this side")
+            await self._driver.changed(connection)
+
+    async def write(self, data: bytes) -> None:
+        """Hand over all of ``data``; waits while the send buffer is full. :raises NetworkError: reset."""
+        connection = self._connection
+        view = memoryview(data)
+        while view:
+            if connection.error is not None:
+                raise connection.error
+            if self._closed:
+                raise LocalProtocolError("the stream is closed")
+            taken = connection.send(bytes(view[: connection.writable()]), self._driver.now())
+            if taken:
+                view = view[taken:]
+                self._driver.wake()
+            else:
+                await self._driver.changed(connection)
+
+    async def write_eof(self) -> None:
+        """End our side after everything written before."""
+        if self._connection.error is None and not self._closed:
+            self._connection.shutdown_write(self._driver.now())
+            self._driver.wake()
+
+    async def close(self) -> None:
+        """Close in an orderly way; what was written still goes out. Idempotent, does not wait for the peer."""
+        if not self._closed:
+            self._closed = True
+            self._connection.close(self._driver.now())
+            self._driver.wake()
+
+    def abort(self) -> None:
+        """Reset the connection. Idempotent."""
+        self._closed = True
+        self._connection.abort(self._driver.now())
+        self._driver.wake()
+
+    async def __aenter__(self) -> TcpStream:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class UdpSocket:
+    """A UDP socket through the tunnel."""
+
+    def __init__(self, driver: Driver, engine: UdpEngine) -> None:
+        self._driver = driver
+        self._engine = engine
+
+    def send_to(self, data: bytes, address: tuple[str, int]) -> None:
+        """Send one datagram; like any datagram it may be lost."""
+        self._engine.send_to(data, address, self._driver.now())
+        self._driver.wake()
+
+    async def recv_from(self) -> tuple[bytes, tuple[str, int]]:
+        """The next datagram and its sender. :raises NetworkError: an ICMP error arrived for this socket."""
+        while True:
+            error = self._engine.take_error()
+            if error is not None:
+                raise error
+            datagram = self._engine.recv_from()
+            if datagram is not None:
+                return datagram
+            await self._driver.changed(self._engine)
+
+    def close(self) -> None:
+        """Free the port. Idempotent."""
+        self._engine.close()
+
+    def __enter__(self) -> UdpSocket:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _stack(driver: Driver) -> Stack:
+    if driver.stack is None:
+        raise LocalProtocolError("there is no exit yet")
+    return driver.stack
+
+
+async def open_tcp(driver: Driver, address: str, port: int, *, timeout: float) -> TcpStream:
+    """Connect to an IP address.
+
+    :param timeout: seconds until :class:`~smolmix_web.errors.DeadlineError`.
+    :raises ConnectionRefused: the destination refused. :raises Unreachable: so an ICMP message said.
+    """
+    connection = _stack(driver).connect_tcp(address, port, driver.now())
+    driver.wake()
+    try:
+        async with asyncio.timeout(timeout):
+            while not connection.established:
+                if connection.error is not None:
+                    raise connection.error
+                await driver.changed(connection)
+    except BaseException as error:
+        connection.abort(driver.now())
+        driver.wake()
+        if isinstance(error, TimeoutError) and not isinstance(error, DeadlineError):
+            raise DeadlineError(f"connect to {address} port {port}", timeout) from error
+        raise
+    return TcpStream(driver, connection)
+
+
+def open_udp(driver: Driver) -> UdpSocket:
+    """A UDP socket on a free port."""
+    return UdpSocket(driver, _stack(driver).open_udp())
