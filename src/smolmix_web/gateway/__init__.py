@@ -1,0 +1,62 @@
+"""Client and gateway: registration, authentication, bandwidth, uploads and pushes over one WebSocket.
+
+Both ends are here: :class:`GatewayClient` and :class:`GatewaySession`, mirror images over the same formats.
+"""
+
+from __future__ import annotations
+
+from smolmix_web.gateway.client import GatewayClient, GatewayClientConfig
+from smolmix_web.gateway.errors import (
+    GatewayClosed,
+    GatewayError,
+    GatewayRefused,
+    HandshakeFailed,
+    IncompatibleGateway,
+    RegistrationLost,
+    SessionBusy,
+)
+from smolmix_web.gateway.events import (
+    ClientReady,
+    Dropped,
+    Failed,
+    ForgetMeAcknowledged,
+    GatewayComplaint,
+    MessagePushed,
+    OutOfBandwidth,
+    PacketUploaded,
+    Ready,
+    Registered,
+    RememberMeAcknowledged,
+)
+from smolmix_web.gateway.registry import GatewayRegistry, GatewayStorage, MemoryStorage, StoredClient
+from smolmix_web.gateway.server import GatewayConfig, GatewaySession, Ping
+
+__all__ = [
+    "ClientReady",
+    "Dropped",
+    "Failed",
+    "ForgetMeAcknowledged",
+    "GatewayClient",
+    "GatewayClientConfig",
+    "GatewayClosed",
+    "GatewayComplaint",
+    "GatewayConfig",
+    "GatewayError",
+    "GatewayRefused",
+    "GatewayRegistry",
+    "GatewaySession",
+    "GatewayStorage",
+    "HandshakeFailed",
+    "IncompatibleGateway",
+    "MemoryStorage",
+    "MessagePushed",
+    "OutOfBandwidth",
+    "PacketUploaded",
+    "Ping",
+    "Ready",
+    "Registered",
+    "RegistrationLost",
+    "RememberMeAcknowledged",
+    "SessionBusy",
+    "StoredClient",
+]
