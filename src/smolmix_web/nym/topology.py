@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from smolmix_web.errors import NetworkError
-from smolmix_web.nym.addresses import NodeAddress
+from smolmix_web.nym.addresses import PADDED_IN_HEADER, NodeAddress
 from smolmix_web.nym.packets import KeyRotation
 from smolmix_web.nym.randomness import RandomBytes, random_choice
+from smolmix_web.sphinx import Hop
 
 
 class NoRouteError(NetworkError):
@@ -46,6 +47,8 @@ class Node:
     :ivar identity: ed25519 public key, 32 bytes.
     :ivar sphinx_key: x25519 public key, 32 bytes, good for the topology's key rotation.
     :ivar performance: percent, 0 to 100, rounded down.
+    :ivar hop: the node as a hop of a Sphinx route.
+    :raises ValueError: the mix address is no IP address and port.
     """
 
     node_id: int
@@ -55,6 +58,11 @@ class Node:
     entry: EntryDetails | None = None
     performance: int = 100
     roles: NodeRoles = field(default_factory=NodeRoles)
+    hop: Hop = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        hop = Hop(self.mix_address.pack_padded(PADDED_IN_HEADER), self.sphinx_key)
+        object.__setattr__(self, "hop", hop)
 
 
 @dataclass(frozen=True, slots=True)
