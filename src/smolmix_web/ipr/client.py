@@ -24,12 +24,21 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Address, IPv6Address
-from typing import TypeAlias
+from ipaddress import IPv4Address
 
 from smolmix_web.errors import LocalProtocolError, MalformedError
 from smolmix_web.ipr import keepalive
 from smolmix_web.ipr.bundle import join_bundle, split_bundle
+from smolmix_web.ipr.events import (
+    ClientEvent,
+    Connected,
+    ConnectTimedOut,
+    Denied,
+    Disconnected,
+    ExitSilent,
+    PacketReceived,
+    PolicyDenied,
+)
 from smolmix_web.ipr.lp import StreamFrame, StreamMessageType, emit_stream_frame, parse_stream_frame
 from smolmix_web.ipr.requests import (
     ConnectRequest,
@@ -98,74 +107,13 @@ class OutgoingMessage:
     reply_surbs: int
 
 
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """``version`` is the protocol version that was answered; ``mtu`` is 1280 or more."""
-
-    ipv4: IPv4Address
-    ipv6: IPv6Address
-    mtu: int
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Denied:
-    """The exit refused the connect; ``reason`` is its text."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectTimedOut:
-    """No connect response came within ``seconds``."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class PacketReceived:
-    """One IP packet from the exit."""
-
-    packet: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyDenied:
-    """The exit's policy refuses ``destination`` ("ip:port"); ``address`` and ``port`` are its parts.
-
-    ``address`` is None when the exit's text cannot be read as an address.
-    """
-
-    destination: str
-    address: IpAddress | None
-    port: int
-
-
-@dataclass(frozen=True, slots=True)
-class Disconnected:
-    """The exit dropped us."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ExitSilent:
-    """Nothing came for ``seconds`` although an answer is due, a ping's included."""
-
-    seconds: float
-
-
-Event: TypeAlias = (
-    Connected | Denied | ConnectTimedOut | PacketReceived | PolicyDenied | Disconnected | ExitSilent
-)
-
-
 @dataclass(slots=True)
 class IprClientStats:
     messages_sent: int = 0
     messages_received: int = 0
     packets_sent: int = 0
     packets_received: int = 0
+    packets_dropped: int = 0
     keepalives_sent: int = 0
     pings_sent: int = 0
     policy_denials: int = 0
@@ -201,7 +149,7 @@ class IprClient:
         self._ipv4 = IPv4Address(0)
         self._packets: deque[bytes] = deque()
         self._frames: deque[OutgoingMessage] = deque()
-        self._events: deque[Event] = deque()
+        self._events: deque[ClientEvent] = deque()
         self._connect_deadline = 0.0
         self._last_packet_sent = 0.0
         self._last_received = 0.0
@@ -229,12 +177,15 @@ class IprClient:
         self._connect(self._preferred_version, now)
 
     def send_packets(self, packets: Iterable[bytes], now: float) -> None:
-        """Queues IP packets. :raises LocalProtocolError: not connected"""
-        if self.state is not IprState.CONNECTED:
-            raise LocalProtocolError(f"send_packets: the IPR client is {self.state.value}")
+        """Queues IP packets. While not connected they are dropped and counted, as by an unplugged cable:
+        a TCP above may well have something to say after the exit has gone.
+        """
         before = len(self._packets)
         self._packets.extend(packets)
-        if len(self._packets) > before:
+        if self.state is not IprState.CONNECTED:
+            self.stats.packets_dropped += len(self._packets)
+            self._packets.clear()
+        elif len(self._packets) > before:
             self._last_packet_sent = now
             self._expect_answer(now)
 
@@ -272,7 +223,7 @@ class IprClient:
 
     # --- towards the mixnet ---
 
-    def messages_to_send(self, limit: int | None = None) -> list[OutgoingMessage]:
+    def messages_to_send(self, now: float, limit: int | None = None) -> list[OutgoingMessage]:
         """Up to ``limit`` messages, oldest first. Taking them late lets bundling pack more into each."""
         messages: list[OutgoingMessage] = []
         while limit is None or len(messages) < limit:
@@ -324,18 +275,19 @@ class IprClient:
 
     # --- from the mixnet ---
 
-    def receive_message(self, data: bytes, now: float) -> None:
-        """One message from the exit. What is malformed or not meant for this session is counted and
-        dropped.
+    def receive_message(self, data: bytes, now: float) -> bool:
+        """One mixnet message; whether it is a frame of this session's stream (others may be for others).
+
+        What is malformed or out of place is counted and dropped.
         """
         try:
             frame = parse_stream_frame(data)
         except MalformedError:
             self.stats.malformed += 1
-            return
+            return False
         if frame.stream_id != self._stream_id or frame.message_type is not StreamMessageType.DATA:
             self.stats.ignored += 1
-            return
+            return False
         try:
             if self.state is IprState.CONNECTED:
                 self._receive_in_session(parse_response(frame.payload, shape=_DATA_VERSION), now)
@@ -347,6 +299,7 @@ class IprClient:
                 self.stats.ignored += 1
         except MalformedError:
             self.stats.malformed += 1
+        return True
 
     def _receive_connect_v10(self, payload: bytes, now: float) -> None:
         # An answer of another version is ignored rather than fatal: the version 9 connect follows anyway.
@@ -408,7 +361,7 @@ class IprClient:
 
     # --- events and time ---
 
-    def next_event(self) -> Event | None:
+    def next_event(self) -> ClientEvent | None:
         return self._events.popleft() if self._events else None
 
     def poll_at(self) -> float | None:
@@ -473,11 +426,11 @@ def _is_due(deadline: float | None, now: float) -> bool:
 
 
 def _parse_any_shape(payload: bytes, shape: int) -> Response:
-    """A connect response of the expected shape, or else of the other one (without, or with, an MTU)."""
+    """A connect response of the expected shape, or else of the other one (with or without an MTU)."""
     try:
         return parse_response(payload, shape=shape)
     except MalformedError:
-        return parse_response(payload, shape=19 - shape)
+        return parse_response(payload, shape=9 if shape == 10 else 10)
 
 
 def _parse_destination(destination: str) -> tuple[IpAddress | None, int]:

@@ -19,11 +19,10 @@ import secrets
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
-from typing import TypeAlias
 
 from smolmix_web.errors import MalformedError
 from smolmix_web.ipr.bundle import Bundler, split_bundle
+from smolmix_web.ipr.events import ClientConnected, ClientGone, PacketFromClient, ServerEvent
 from smolmix_web.ipr.lp import (
     FrameKind,
     StreamFrame,
@@ -32,7 +31,7 @@ from smolmix_web.ipr.lp import (
     frame_kind,
     parse_stream_frame,
 )
-from smolmix_web.ipr.packetinfo import PacketInfo, destination_of, inspect_packet
+from smolmix_web.ipr.packetinfo import destination_of, inspect_packet
 from smolmix_web.ipr.pool import AddressPool
 from smolmix_web.ipr.requests import (
     ConnectRequest,
@@ -91,38 +90,6 @@ class IprServerConfig:
     # Which shape a version 10 connect success has; many deployed exits answer in shape 9.
     v10_shape: int = 10
     build_info: BuildInfo = _NO_BUILD_INFO
-
-
-@dataclass(frozen=True, slots=True)
-class ClientConnected:
-    """``client`` is the sender tag, 16 bytes; ``mtu`` is what the client was told, or has to assume."""
-
-    client: bytes
-    ipv4: IPv4Address
-    ipv6: IPv6Address
-    mtu: int
-
-
-@dataclass(frozen=True, slots=True)
-class ClientGone:
-    """The addresses are free again. ``reason`` is "disconnected", "reconnected" or "idle"."""
-
-    client: bytes
-    ipv4: IPv4Address
-    ipv6: IPv6Address
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class PacketFromClient:
-    """An IP packet that passed the policy; ``client`` owns its source address."""
-
-    client: bytes
-    packet: bytes
-    info: PacketInfo
-
-
-Event: TypeAlias = ClientConnected | ClientGone | PacketFromClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +164,7 @@ class IprServer:
         self._sessions: dict[bytes, _Session] = {}
         self._by_address: dict[bytes, _Session] = {}
         self._waiting: set[bytes] = set()  # clients whose bundler holds something
-        self._events: deque[Event] = deque()
+        self._events: deque[ServerEvent] = deque()
         self._replies: deque[Reply] = deque()
         self._cleanup_at: float | None = None
 
@@ -377,7 +344,7 @@ class IprServer:
 
     # --- events and time ---
 
-    def next_event(self) -> Event | None:
+    def next_event(self) -> ServerEvent | None:
         return self._events.popleft() if self._events else None
 
     def poll_at(self) -> float | None:
