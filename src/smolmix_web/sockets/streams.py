@@ -75,7 +75,7 @@ class TcpStream:
             self._driver.wake()
 
     async def close(self) -> None:
-        """Close in an orderly way; what was written still goes out. Idempotent, does not wait for the peer."""
+        """Close in an orderly way; what was written still goes out. Idempotent; does not wait."""
         if not self._closed:
             self._closed = True
             self._connection.close(self._driver.now())

@@ -1,0 +1,18 @@
+"""What can go wrong with a name."""
+
+from __future__ import annotations
+
+from smolmix_web.errors import NetworkError
+
+
+class ResolutionFailed(NetworkError):
+    """No resolver gave a usable answer."""
+
+    code = "DNS_FAILED"
+
+
+class NameNotFound(ResolutionFailed):
+    """The name does not exist, or has no address."""
+
+    code = "DNS_NOT_FOUND"
+    retriable = False
