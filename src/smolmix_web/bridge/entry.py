@@ -1,0 +1,70 @@
+"""Where boot.js enters Python."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from pyodide.ffi import create_proxy
+
+from smolmix_web import __version__, crypto
+from smolmix_web.bridge.buffers import give_bytes, take_bytes
+from smolmix_web.bridge.handlers import Handlers, TunnelLike
+from smolmix_web.bridge.messages import EventMessage, ToPage, emit_message, parse_message
+from smolmix_web.options import TunnelOptions
+from smolmix_web.platform.browser import BrowserPlatform
+from smolmix_web.tunnel import Tunnel
+
+
+def start(post: Callable[[str, Any], None], provider: str) -> Any:
+    """Install the crypto provider and return the function that takes the page's messages.
+
+    ``post(text, buffer)`` and the returned ``receive(text, buffer)`` carry what :mod:`.messages` defines.
+    ``provider`` is ``"cryptography"`` or ``"npm"``.
+    """
+    install_provider(provider)
+
+    def send(message: ToPage) -> None:
+        text, data = emit_message(message)
+        post(text, give_bytes(data))
+
+    async def connect(options: TunnelOptions, on_event: Callable[[Any], None]) -> TunnelLike:
+        if options.debug:
+            logging.getLogger("smolmix_web").setLevel(logging.DEBUG)
+        return await Tunnel.connect(options, platform=BrowserPlatform(), on_event=on_event)
+
+    logging.getLogger("smolmix_web").addHandler(PageLogHandler(send))
+    extra_info = {"version": __version__, "provider": crypto.provider().name}
+    handlers = Handlers(send, connect, extra_info=extra_info)
+
+    def receive(text: str, buffer: Any) -> None:
+        handlers.receive(parse_message(text, take_bytes(buffer)))
+
+    # Lives as long as the worker.
+    return create_proxy(receive)
+
+
+def install_provider(name: str) -> None:
+    """:raises ImportError: the assets hold no such provider."""
+    if name == "npm":
+        from smolmix_web.platform.npm_crypto import NpmProvider
+
+        crypto.install(NpmProvider())
+    else:
+        from smolmix_web.crypto.pyca import PycaProvider
+
+        crypto.install(PycaProvider())
+
+
+class PageLogHandler(logging.Handler):
+    """Log records as ``log`` events of the page."""
+
+    def __init__(self, send: Callable[[ToPage], None]) -> None:
+        super().__init__()
+        self._send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        layer = record.name.removeprefix("smolmix_web.").split(".")[0]
+        detail = {"level": record.levelname.lower(), "layer": layer, "message": self.format(record)}
+        self._send(EventMessage("log", detail))

@@ -1,0 +1,307 @@
+"""One coroutine per message kind, between the messages of the page and the tunnel.
+
+Each request runs as a task of its own and ends in exactly one result or failure. What outlives its
+request (a response whose body is still being read, an upload under way) is kept under the id of its
+fetch until it has ended or is aborted. Nothing here touches JavaScript.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Final, Protocol
+
+from smolmix_web.bridge.messages import (
+    STREAM,
+    Abort,
+    DemandMessage,
+    Disconnect,
+    EventMessage,
+    Failure,
+    FailureMessage,
+    Fetch,
+    Info,
+    Pull,
+    Request,
+    Resolve,
+    ResultMessage,
+    Setup,
+    Stats,
+    ToPage,
+    ToWorker,
+    Upload,
+    camel_case,
+    describe,
+)
+from smolmix_web.errors import LocalProtocolError, NetworkError, TunnelStateError
+from smolmix_web.options import TunnelOptions
+
+logger = logging.getLogger(__name__)
+
+# One part of a streamed request body; the page's stream decides the true size of its chunks.
+UPLOAD_CHUNK = 64 * 1024
+# Statuses whose responses have no body whatever the headers say (Fetch standard, "null body status").
+NULL_BODY_STATUS: Final = frozenset({101, 103, 204, 205, 304})
+ABORTED = Failure("AbortError", "ABORTED", "the request was aborted")
+
+
+class Response(Protocol):
+    """What the tunnel's fetch returns, as far as it is used here."""
+
+    status: int
+    reason: str
+    headers: list[tuple[str, str]]
+    url: str
+    redirected: bool
+
+    async def read_chunk(self, max_bytes: int) -> bytes: ...
+
+    async def aclose(self) -> None: ...
+
+
+class TunnelLike(Protocol):
+    """The part of :class:`smolmix_web.tunnel.Tunnel` that is used here."""
+
+    def info(self) -> dict[str, Any]: ...
+
+    def stats(self) -> dict[str, Any]: ...
+
+    async def fetch(
+        self,
+        url: str,
+        *,
+        method: str,
+        headers: list[tuple[str, str]],
+        body: bytes | AsyncIterator[bytes] | None,
+        redirect: str,
+        max_redirects: int | None,
+        timeout: float | None,
+    ) -> Response: ...
+
+    async def resolve(self, host: str) -> str: ...
+
+    async def aclose(self) -> None: ...
+
+
+Connect = Callable[[TunnelOptions, Callable[[Any], None]], Awaitable[TunnelLike]]
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What is kept of a fetch between its messages."""
+
+    response: Response | None = None
+    demanded: asyncio.Future[bytes | None] | None = None
+    pulling: set[asyncio.Task[Any]] = field(default_factory=set)
+
+
+class Handlers:
+    """Serves one page.
+
+    ``post`` takes messages to it; ``connect`` makes the tunnel; ``extra_info`` is added to the tunnel's
+    own in answers to ``info``.
+    """
+
+    def __init__(
+        self, post: Callable[[ToPage], None], connect: Connect, *, extra_info: dict[str, Any] | None = None
+    ) -> None:
+        self._post = post
+        self._connect = connect
+        self._extra_info = extra_info or {}
+        self._tunnel: TunnelLike | None = None
+        self._tasks: dict[int, asyncio.Task[ToPage]] = {}
+        self._exchanges: dict[int, Exchange] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def receive(self, message: ToWorker) -> None:
+        """Take a message; its answer is posted later."""
+        match message:
+            case Upload():
+                self._receive_upload(message)
+            case Abort():
+                self._abort(message.target)
+            case _:
+                loop = asyncio.get_running_loop()
+                task = loop.create_task(self._serve(message), name=f"{message.kind} {message.id}")
+                self._tasks[message.id] = task
+                task.add_done_callback(lambda done: self._finish(message.id, done))
+
+    def counters(self) -> dict[str, int]:
+        """What is held right now; all zero when the page has nothing under way."""
+        return {
+            "requests": len(self._tasks),
+            "exchanges": len(self._exchanges),
+            "closing": len(self._closing),
+        }
+
+    # ---- one coroutine per kind ----
+
+    async def _setup(self, message: Setup) -> None:
+        if self._tunnel is not None:
+            raise TunnelStateError("this worker has a tunnel already")
+        self._tunnel = await self._connect(TunnelOptions.from_mapping(message.options), self._on_event)
+
+    async def _disconnect(self, message: Disconnect) -> None:
+        # An unfinished set-up ends here as well: disconnect means that nothing goes on.
+        for identifier in set(self._tasks) | set(self._exchanges):
+            if identifier != message.id:
+                self._abort(identifier)
+        while others := [task for key, task in self._tasks.items() if key != message.id]:
+            await asyncio.wait(others)
+        if self._closing:
+            await asyncio.wait(self._closing)
+        tunnel, self._tunnel = self._tunnel, None
+        if tunnel is not None:
+            await tunnel.aclose()
+
+    async def _info(self, _: Info) -> dict[str, Any]:
+        return self._open_tunnel().info() | self._extra_info
+
+    async def _stats(self, _: Stats) -> dict[str, Any]:
+        return self._open_tunnel().stats() | {"bridge": self.counters()}
+
+    async def _resolve(self, message: Resolve) -> str:
+        return await self._open_tunnel().resolve(message.host)
+
+    async def _fetch(self, message: Fetch) -> dict[str, Any]:
+        exchange = self._exchanges[message.id] = Exchange()
+        try:
+            body = message.body
+            response = await self._open_tunnel().fetch(
+                message.url,
+                method=message.method,
+                headers=message.headers,
+                body=self._demand_body(message.id) if isinstance(body, str) else body,
+                redirect=message.redirect,
+                max_redirects=message.max_redirects,
+                timeout=None if message.timeout is None else message.timeout / 1000,
+            )
+        except BaseException:
+            del self._exchanges[message.id]
+            raise
+        exchange.response = response
+        has_body = response.status not in NULL_BODY_STATUS and message.method != "HEAD"
+        if not has_body:
+            self._release(message.id)
+        return {
+            "status": response.status,
+            "statusText": response.reason,
+            "headers": response.headers,
+            "url": response.url,
+            "redirected": response.redirected,
+            "body": has_body,
+        }
+
+    async def _pull(self, message: Pull) -> bytes | None:
+        exchange = self._exchanges.get(message.target)
+        if exchange is None or exchange.response is None:
+            raise LocalProtocolError(f"fetch {message.target} has no open body")
+        task = asyncio.current_task()
+        assert task is not None
+        exchange.pulling.add(task)
+        try:
+            data = await exchange.response.read_chunk(message.max_bytes)
+        except BaseException:
+            self._release(message.target)
+            raise
+        finally:
+            exchange.pulling.discard(task)
+        if not data:
+            self._release(message.target)
+            return None
+        return data
+
+    # ---- around them ----
+
+    async def _serve(self, message: Request) -> ToPage:
+        try:
+            match message:
+                case Setup():
+                    await self._setup(message)
+                    return ResultMessage(message.id)
+                case Disconnect():
+                    await self._disconnect(message)
+                    return ResultMessage(message.id)
+                case Info():
+                    return ResultMessage(message.id, await self._info(message))
+                case Stats():
+                    return ResultMessage(message.id, await self._stats(message))
+                case Resolve():
+                    return ResultMessage(message.id, await self._resolve(message))
+                case Fetch():
+                    return ResultMessage(message.id, await self._fetch(message))
+                case Pull():
+                    return ResultMessage(message.id, {}, data=await self._pull(message))
+        except Exception as error:
+            failure = describe(error)
+            if failure.code == "INTERNAL":
+                logger.exception("%s failed", message.kind)
+            return FailureMessage(message.id, failure)
+
+    def _finish(self, identifier: int, task: asyncio.Task[ToPage]) -> None:
+        # Here and not in _serve: a task that is cancelled before its first step never enters its coroutine.
+        self._tasks.pop(identifier, None)
+        self._post(FailureMessage(identifier, ABORTED) if task.cancelled() else task.result())
+
+    def _open_tunnel(self) -> TunnelLike:
+        if self._tunnel is None:
+            raise TunnelStateError("the tunnel is not ready")
+        return self._tunnel
+
+    def _on_event(self, event: Any) -> None:
+        detail = {
+            camel_case(item.name): getattr(event, item.name)
+            for item in (fields(event) if is_dataclass(event) else ())
+            if item.name != "kind"
+        }
+        self._post(EventMessage(event.kind, detail))
+
+    async def _demand_body(self, identifier: int) -> AsyncIterator[bytes]:
+        """The streamed body of a request, asked for part by part as the tunnel takes it."""
+        while (exchange := self._exchanges.get(identifier)) is not None:
+            exchange.demanded = asyncio.get_running_loop().create_future()
+            self._post(DemandMessage(identifier, UPLOAD_CHUNK))
+            data = await exchange.demanded
+            if data is None:
+                return
+            if data:
+                yield data
+
+    def _receive_upload(self, message: Upload) -> None:
+        exchange = self._exchanges.get(message.target)
+        if exchange is None or exchange.demanded is None or exchange.demanded.done():
+            return  # The fetch ended in the meantime.
+        if message.error is not None:
+            exchange.demanded.set_exception(NetworkError(f"the request body broke off: {message.error}"))
+        else:
+            exchange.demanded.set_result(message.data)
+
+    def _abort(self, identifier: int) -> None:
+        task = self._tasks.get(identifier)
+        if task is not None:
+            task.cancel()
+        exchange = self._exchanges.get(identifier)
+        if exchange is not None and exchange.response is not None:
+            for pulling in exchange.pulling:
+                pulling.cancel()
+            self._release(identifier)
+
+    def _release(self, identifier: int) -> None:
+        """Let go of a response; the tunnel decides whether its connection can be used again."""
+        exchange = self._exchanges.pop(identifier, None)
+        if exchange is None or exchange.response is None:
+            return
+        closing = asyncio.get_running_loop().create_task(self._close(exchange.response))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def _close(self, response: Response) -> None:
+        try:
+            await response.aclose()
+        except Exception:
+            logger.debug("closing a response failed", exc_info=True)
+
+
+__all__ = ["STREAM", "Connect", "Handlers", "Response", "TunnelLike"]

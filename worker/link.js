@@ -1,0 +1,154 @@
+/**
+ * The page's end of one worker: numbers requests, matches answers, hands events on.
+ *
+ * @module
+ */
+
+/** @import {EventName, ToPage, ToWorker, ToWorkerMap} from './protocol.js' */
+
+import { MixError } from './errors.js';
+import { transferList } from './protocol.js';
+
+/** @typedef {Exclude<keyof ToWorkerMap, 'upload' | 'abort'>} RequestKind */
+
+export class WorkerLink {
+  #nextId = 1;
+  /** @type {Map<number, {resolve: (value: any) => void, reject: (error: Error) => void}>} */
+  #pending = new Map();
+  /** Streamed request bodies by the id of their fetch. @type {Map<number, (maxBytes: number) => void>} */
+  #uploads = new Map();
+  /** @type {MixError | null} */
+  #ended = null;
+  #worker;
+  #onEvent;
+  #onCrash;
+
+  /**
+   * @param {Worker} worker
+   * @param {(event: EventName, detail: any) => void} onEvent
+   * @param {(error: MixError) => void} onCrash the worker died of itself; all its requests have been rejected
+   */
+  constructor(worker, onEvent, onCrash) {
+    this.#worker = worker;
+    this.#onEvent = onEvent;
+    this.#onCrash = onCrash;
+    worker.addEventListener('message', ({ data }) => this.#receive(data));
+    worker.addEventListener('messageerror', () => this.#crash('a message of the worker could not be read'));
+    // A script that cannot be loaded gives an event without a message.
+    worker.addEventListener('error', (event) => {
+      event.preventDefault();
+      this.#crash(event.message || 'its script could not be loaded');
+    });
+  }
+
+  /**
+   * Sends a request. The promise has the id as a property, for `abort`.
+   *
+   * @template {RequestKind} K
+   * @param {K} kind
+   * @param {Omit<ToWorkerMap[K], 'id'>} fields
+   * @returns {Promise<any> & {id: number}}
+   */
+  request(kind, fields) {
+    const id = this.#nextId++;
+    const promise = new Promise((resolve, reject) => {
+      if (this.#ended) {
+        reject(this.#ended);
+        return;
+      }
+      this.#pending.set(id, { resolve, reject });
+      this.#post(/** @type {ToWorker} */ (/** @type {unknown} */ ({ kind, id, ...fields })));
+    });
+    return Object.assign(promise, { id });
+  }
+
+  /** Ends a request at whatever point it is; its promise rejects. @param {number} target */
+  abort(target) {
+    this.#uploads.delete(target);
+    if (!this.#ended) this.#post({ kind: 'abort', target });
+  }
+
+  /**
+   * Serves the streamed body of fetch `target` from `stream` as the worker asks for it.
+   *
+   * @param {number} target
+   * @param {ReadableStream<Uint8Array>} stream
+   * @returns {(reason: unknown) => void} gives the stream up
+   */
+  serveUpload(target, stream) {
+    const reader = stream.getReader();
+    /** @param {Uint8Array | null} chunk @param {string | null} error */
+    const answer = (chunk, error) => {
+      if (!this.#uploads.has(target) || this.#ended) return;
+      if (chunk === null) this.#uploads.delete(target);
+      const whole = chunk && chunk.byteLength === chunk.buffer.byteLength;
+      const data = chunk && /** @type {ArrayBuffer} */ (whole ? chunk.buffer : chunk.slice().buffer);
+      this.#post({ kind: 'upload', target, data, error });
+    };
+    this.#uploads.set(target, () => {
+      reader.read().then(
+        ({ done, value }) => {
+          if (done) answer(null, null);
+          else if (value instanceof Uint8Array) answer(value, null);
+          else answer(null, 'a request body stream must yield Uint8Array chunks');
+        },
+        (reason) => answer(null, String(reason)),
+      );
+    });
+    return (reason) => {
+      this.#uploads.delete(target);
+      reader.cancel(reason).catch(() => {});
+    };
+  }
+
+  /** Stops the worker at once; requests under way reject with `error`. @param {MixError} error */
+  terminate(error) {
+    this.#worker.terminate();
+    this.#end(error);
+  }
+
+  /** @param {ToWorker} message */
+  #post(message) {
+    this.#worker.postMessage(message, transferList(message));
+  }
+
+  /** @param {ToPage} message */
+  #receive(message) {
+    switch (message.kind) {
+      case 'result':
+        this.#take(message.id)?.resolve(message.value);
+        break;
+      case 'failure':
+        this.#take(message.id)?.reject(new MixError(message.error));
+        break;
+      case 'demand':
+        this.#uploads.get(message.target)?.(message.maxBytes);
+        break;
+      case 'event':
+        this.#onEvent(message.event, message.detail);
+    }
+  }
+
+  /** @param {number} id */
+  #take(id) {
+    const waiting = this.#pending.get(id);
+    this.#pending.delete(id);
+    return waiting;
+  }
+
+  /** @param {string} problem */
+  #crash(problem) {
+    if (this.#ended) return;
+    const error = new MixError({ code: 'WORKER', message: `the tunnel's worker failed: ${problem}`, retriable: true });
+    this.terminate(error);
+    this.#onCrash(error);
+  }
+
+  /** @param {MixError} error */
+  #end(error) {
+    this.#ended ??= error;
+    for (const { reject } of this.#pending.values()) reject(error);
+    this.#pending.clear();
+    this.#uploads.clear();
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * Every message between the page and the worker, and nothing else.
+ *
+ * The page numbers its requests; a request is answered by exactly one `result` or `failure` with the same `id`.
+ * `upload` and `abort` are notices and have no answer. A `fetch` stays open under its id after its result while
+ * its body is read with `pull`; `abort` ends it (and any other request) at whatever point it is.
+ * All times are milliseconds, all sizes bytes. `smolmix_web/bridge/messages.py` is the twin of this file.
+ *
+ * @module
+ */
+
+/** Raised whenever a kind or a field changes; page and worker files of two builds must not be mixed. */
+export const PROTOCOL_VERSION = 1;
+
+/**
+ * Page to worker. `data` of an upload is null at the end of the body; `error` says that the page's stream broke.
+ * `body` of a fetch is null, the whole body, or `'stream'`: then the worker asks for it with `demand`.
+ *
+ * @typedef {object} ToWorkerMap
+ * @property {{id: number, version: number, assets: string, provider: ProviderChoice}} boot
+ * @property {{id: number, options: Record<string, unknown>}} setup
+ * @property {{id: number}} disconnect
+ * @property {{id: number}} info
+ * @property {{id: number}} stats
+ * @property {{id: number} & FetchFields} fetch
+ * @property {{id: number, target: number, maxBytes: number}} pull
+ * @property {{target: number, data: ArrayBuffer | null, error: string | null}} upload
+ * @property {{id: number, host: string}} resolve
+ * @property {{target: number}} abort
+ */
+
+/**
+ * @typedef {object} FetchFields
+ * @property {string} url
+ * @property {string} method
+ * @property {[string, string][]} headers
+ * @property {ArrayBuffer | 'stream' | null} body
+ * @property {'follow' | 'error' | 'manual'} redirect
+ * @property {number | null} maxRedirects
+ * @property {number | null} timeout
+ */
+
+/** @typedef {'auto' | 'cryptography' | 'npm'} ProviderChoice */
+
+/**
+ * Worker to page. `demand` asks for the next part of a streamed request body.
+ *
+ * @typedef {object} ToPageMap
+ * @property {{id: number, value: any}} result
+ * @property {{id: number, error: Failure}} failure
+ * @property {{target: number, maxBytes: number}} demand
+ * @property {{event: EventName, detail: any}} event
+ */
+
+/** @typedef {'statechange' | 'progress' | 'stats' | 'log'} EventName */
+
+/**
+ * An error on its way to the page. `code` is stable (errors.py); `phase` is set by time-outs, `field` by options.
+ *
+ * @typedef {object} Failure
+ * @property {string} name
+ * @property {string} code
+ * @property {string} message
+ * @property {boolean} retriable
+ * @property {string | null} phase
+ * @property {string | null} field
+ */
+
+/** @typedef {{[K in keyof ToWorkerMap]: {kind: K} & ToWorkerMap[K]}[keyof ToWorkerMap]} ToWorker */
+/** @typedef {{[K in keyof ToPageMap]: {kind: K} & ToPageMap[K]}[keyof ToPageMap]} ToPage */
+
+/** Field names by kind, page to worker. @type {Readonly<Record<keyof ToWorkerMap, readonly string[]>>} */
+export const TO_WORKER = Object.freeze({
+  boot: ['id', 'version', 'assets', 'provider'],
+  setup: ['id', 'options'],
+  disconnect: ['id'],
+  info: ['id'],
+  stats: ['id'],
+  fetch: ['id', 'url', 'method', 'headers', 'body', 'redirect', 'maxRedirects', 'timeout'],
+  pull: ['id', 'target', 'maxBytes'],
+  upload: ['target', 'data', 'error'],
+  resolve: ['id', 'host'],
+  abort: ['target'],
+});
+
+/** Field names by kind, worker to page. @type {Readonly<Record<keyof ToPageMap, readonly string[]>>} */
+export const TO_PAGE = Object.freeze({
+  result: ['id', 'value'],
+  failure: ['id', 'error'],
+  demand: ['target', 'maxBytes'],
+  event: ['event', 'detail'],
+});
+
+/**
+ * Buffers that move with a message instead of being copied.
+ *
+ * @param {ToWorker | ToPage} message
+ * @returns {Transferable[]}
+ */
+export function transferList(message) {
+  /** @type {unknown} */
+  let payload = null;
+  if (message.kind === 'fetch') payload = message.body;
+  else if (message.kind === 'upload') payload = message.data;
+  else if (message.kind === 'result') payload = message.value?.data;
+  return payload instanceof ArrayBuffer ? [payload] : [];
+}

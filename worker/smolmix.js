@@ -1,0 +1,129 @@
+/**
+ * smolmix-web for pages: HTTP and DNS through the Nym mixnet.
+ *
+ *     import { setupMixTunnel, mixFetch } from './smolmix/smolmix.js';
+ *     await setupMixTunnel();
+ *     const response = await mixFetch('https://example.com/');
+ *
+ * The functions share one tunnel; `new MixTunnel(options)` makes further ones. Types: smolmix.d.ts.
+ *
+ * @module
+ */
+
+/** @import {MixFetchInit, MixTunnelOptions, TunnelInfo, TunnelState, TunnelStats} from './smolmix.js' */
+
+import { MixError } from './errors.js';
+import { MixTunnel, sameOptions } from './tunnel.js';
+
+export { MixError, MixTunnel };
+
+/** @type {{tunnel: MixTunnel, options: MixTunnelOptions} | null} */
+let shared = null;
+
+/** Events of the shared tunnel, across all its lives: `statechange`, `progress`, `stats`, `log`. */
+export const tunnelEvents = new EventTarget();
+
+/**
+ * Makes the shared tunnel ready. While it is up, a call with the same options changes nothing and one with others
+ * rejects; after `disconnectMixTunnel` or a failure any options are welcome.
+ *
+ * @param {MixTunnelOptions} [options]
+ * @returns {Promise<void>}
+ */
+export async function setupMixTunnel(options = {}) {
+  if (shared) {
+    const { state } = await shared.tunnel.getState();
+    const alive = state === 'connecting' || state === 'ready';
+    if (alive && !sameOptions(shared.options, options)) {
+      throw new MixError({ code: 'MISUSE', message: 'the tunnel is up with other options; disconnect it first' });
+    }
+    if (!alive && !sameOptions(shared.options, options)) {
+      await shared.tunnel.disconnect();
+      shared = null;
+    }
+  }
+  shared ??= adopt(options);
+  return shared.tunnel.setup();
+}
+
+/** @param {MixTunnelOptions} options */
+function adopt(options) {
+  const tunnel = new MixTunnel(options);
+  for (const name of ['statechange', 'progress', 'stats', 'log']) {
+    tunnel.events.addEventListener(name, (event) => {
+      if (shared?.tunnel === tunnel) tunnelEvents.dispatchEvent(copyEvent(/** @type {CustomEvent} */ (event)));
+    });
+  }
+  return { tunnel, options: { ...options } };
+}
+
+/** @param {CustomEvent} event */
+const copyEvent = (event) => new CustomEvent(event.type, { detail: event.detail });
+
+/** Closes the shared tunnel. Without one it does nothing. @returns {Promise<void>} */
+export async function disconnectMixTunnel() {
+  await shared?.tunnel.disconnect();
+}
+
+/** @returns {Promise<TunnelState>} */
+export async function getTunnelState() {
+  return shared ? shared.tunnel.getState() : { state: 'idle' };
+}
+
+/** Gateway, exit, addresses, versions and crypto provider of the ready tunnel. @returns {Promise<TunnelInfo>} */
+export async function getTunnelInfo() {
+  return tunnelOrThrow().getInfo();
+}
+
+/** Counters of every layer. @returns {Promise<TunnelStats>} */
+export async function getTunnelStats() {
+  return tunnelOrThrow().getStats();
+}
+
+/**
+ * `fetch` through the mixnet; never falls back to the clear net.
+ *
+ * @param {RequestInfo | URL} input
+ * @param {MixFetchInit} [init]
+ * @returns {Promise<Response>}
+ */
+export async function mixFetch(input, init) {
+  return (shared?.tunnel ?? idle).mixFetch(input, init);
+}
+
+/**
+ * The address of a name, asked through the mixnet.
+ *
+ * @param {string} host
+ * @returns {Promise<string>}
+ */
+export async function mixResolve(host) {
+  return (shared?.tunnel ?? idle).mixResolve(host);
+}
+
+/**
+ * Not there yet: throws `NotSupportedError`.
+ *
+ * @param {string | URL} url
+ * @param {string | string[]} [protocols]
+ * @returns {never}
+ */
+export function mixSocket(url, protocols) {
+  return idle.mixSocket(url, protocols);
+}
+
+/** Not there yet: its construction throws `NotSupportedError`. */
+export class MixWebSocket extends EventTarget {
+  /** @param {string | URL} url @param {string | string[]} [protocols] */
+  constructor(url, protocols) {
+    super();
+    mixSocket(url, protocols);
+  }
+}
+
+/** Stands for the shared tunnel before there is one; every call on it fails as it should. */
+const idle = new MixTunnel();
+
+function tunnelOrThrow() {
+  return shared?.tunnel ?? idle;
+}

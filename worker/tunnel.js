@@ -1,0 +1,266 @@
+/**
+ * One tunnel: a worker, its life cycle, and the calls that go through it.
+ *
+ * @module
+ */
+
+/** @import {MixFetchInit, MixTunnelOptions, TunnelInfo, TunnelStats, TunnelState} from './smolmix.js' */
+/** @import {MixTunnel as MixTunnelType} from './smolmix.js' */
+/** @import {EventName} from './protocol.js' */
+/** @import {ResponseHead} from './response.js' */
+
+import { MixError, fetchError } from './errors.js';
+import { WorkerLink } from './link.js';
+import { PROTOCOL_VERSION } from './protocol.js';
+import { prepareRequest } from './request.js';
+import { makeResponse } from './response.js';
+
+/** Options that concern the page side; all others go to Python, which knows and checks them. */
+const PAGE_OPTIONS = ['assets', 'cryptoProvider'];
+const PROVIDERS = ['auto', 'cryptography', 'npm'];
+
+/** @implements {MixTunnelType} */
+export class MixTunnel {
+  /** `statechange`, `progress`, `stats` and `log`, each a `CustomEvent` with its particulars in `detail`. */
+  events = new EventTarget();
+
+  #options;
+  /** @type {WorkerLink | null} */
+  #link = null;
+  /** @type {Promise<void> | null} */
+  #setup = null;
+  /** @type {Promise<void> | null} */
+  #disconnecting = null;
+  /** @type {TunnelState} */
+  #state = { state: 'idle' };
+
+  /** @param {MixTunnelOptions} [options] */
+  constructor(options = {}) {
+    this.#options = checkOptions(options);
+  }
+
+  /**
+   * Starts the worker and connects. A second call shares the first one's promise.
+   *
+   * @returns {Promise<void>}
+   */
+  setup() {
+    this.#setup ??= this.#start();
+    return this.#setup;
+  }
+
+  /** Closes the tunnel and ends the worker. Afterwards `setup` works again. @returns {Promise<void>} */
+  disconnect() {
+    this.#disconnecting ??= this.#stop().finally(() => {
+      this.#disconnecting = null;
+    });
+    return this.#disconnecting;
+  }
+
+  /** @returns {Promise<TunnelState>} */
+  async getState() {
+    return { ...this.#state };
+  }
+
+  /** @returns {Promise<TunnelInfo>} */
+  async getInfo() {
+    return (await this.#ready()).request('info', {});
+  }
+
+  /** @returns {Promise<TunnelStats>} */
+  async getStats() {
+    return (await this.#ready()).request('stats', {});
+  }
+
+  /**
+   * `fetch` through the mixnet.
+   *
+   * @param {RequestInfo | URL} input
+   * @param {MixFetchInit} [init]
+   * @returns {Promise<Response>}
+   */
+  async mixFetch(input, init = {}) {
+    const { fields, stream, signal } = await prepareRequest(input, init);
+    signal?.throwIfAborted();
+    try {
+      const link = await abortable(this.#ready(), signal);
+      return await send(link, fields, stream, signal);
+    } catch (error) {
+      stream?.cancel(error).catch(() => {});
+      throw fetchError(error);
+    }
+  }
+
+  /**
+   * The address of a name, asked through the mixnet. IP literals are returned as they are.
+   *
+   * @param {string} host
+   * @returns {Promise<string>}
+   */
+  async mixResolve(host) {
+    if (typeof host !== 'string' || host === '') throw new TypeError('host: a name or an IP address is wanted');
+    return (await this.#ready()).request('resolve', { host });
+  }
+
+  /**
+   * Not there yet; use `mixFetch`.
+   *
+   * @param {string | URL} _url
+   * @param {string | string[]} [_protocols]
+   * @returns {never}
+   */
+  mixSocket(_url, _protocols) {
+    throw new DOMException('mixSocket: WebSockets through the tunnel are not implemented yet', 'NotSupportedError');
+  }
+
+  /** @returns {Promise<WorkerLink>} the link of a tunnel that is ready */
+  async #ready() {
+    if (this.#setup) await this.#setup;
+    if (!this.#link || this.#state.state !== 'ready') {
+      throw new MixError({
+        code: 'TUNNEL_NOT_READY',
+        message: `the tunnel is not ready (${this.#state.state}); call setupMixTunnel first`,
+        retriable: true,
+      });
+    }
+    return this.#link;
+  }
+
+  async #start() {
+    // A tunnel that is on its way out keeps its gateway session until it is gone.
+    if (this.#disconnecting) await this.#disconnecting;
+    this.#dropLink('a new tunnel is being set up');
+    this.#setState({ state: 'connecting' });
+    const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'smolmix' });
+    const link = new WorkerLink(
+      worker,
+      (event, detail) => this.#onEvent(link, event, detail),
+      (error) => this.#onFailure(link, error),
+    );
+    this.#link = link;
+    const { assets, cryptoProvider, ...options } = this.#options;
+    try {
+      await link.request('boot', {
+        version: PROTOCOL_VERSION,
+        assets: new URL(assets ?? './', assets ? document.baseURI : import.meta.url).href,
+        provider: cryptoProvider ?? 'auto',
+      });
+      await link.request('setup', { options });
+      this.#setState({ state: 'ready' });
+    } catch (error) {
+      this.#onFailure(link, /** @type {MixError} */ (error));
+      throw error;
+    }
+  }
+
+  async #stop() {
+    const link = this.#link;
+    if (!link) return;
+    this.#setup?.catch(() => {});
+    this.#setup = null;
+    this.#setState({ state: 'shutting_down' });
+    try {
+      await link.request('disconnect', {});
+    } catch {
+      // It failed before; there is nothing left to close in order.
+    }
+    if (this.#link === link) this.#dropLink('the tunnel was disconnected');
+    this.#setState({ state: 'shutdown' });
+  }
+
+  /** @param {string} reason */
+  #dropLink(reason) {
+    this.#link?.terminate(new MixError({ code: 'TUNNEL_CLOSED', message: reason, retriable: true }));
+    this.#link = null;
+  }
+
+  /** @param {WorkerLink} link @param {EventName} event @param {any} detail */
+  #onEvent(link, event, detail) {
+    if (link !== this.#link) return;
+    if (event !== 'statechange') {
+      this.events.dispatchEvent(new CustomEvent(event, { detail }));
+    } else if (detail.state === 'failed') {
+      this.#onFailure(link, new MixError({ code: 'TUNNEL_CLOSED', message: 'the tunnel failed', ...detail.reason }));
+    }
+  }
+
+  /** The tunnel is lost; the next `setup` starts anew. @param {WorkerLink} link @param {MixError} error */
+  #onFailure(link, error) {
+    if (link !== this.#link || this.#state.state === 'shutting_down') return;
+    this.#setup = null;
+    this.#link = null;
+    link.terminate(new MixError({ ...error, code: 'TUNNEL_CLOSED', message: `the tunnel failed: ${error.message}` }));
+    this.#setState({ state: 'failed', reason: { code: error.code, message: error.message } });
+  }
+
+  /** @param {TunnelState} state */
+  #setState(state) {
+    this.#state = state;
+    this.events.dispatchEvent(new CustomEvent('statechange', { detail: { ...state } }));
+  }
+}
+
+/** @param {MixTunnelOptions} options @returns {MixTunnelOptions} */
+function checkOptions(options) {
+  if (typeof options !== 'object' || options === null) throw new TypeError('options: an object is wanted');
+  const { assets, cryptoProvider } = options;
+  if (assets !== undefined && typeof assets !== 'string' && !(assets instanceof URL)) {
+    throw new TypeError('assets: a URL is wanted');
+  }
+  if (cryptoProvider !== undefined && !PROVIDERS.includes(cryptoProvider)) {
+    throw new TypeError(`cryptoProvider: '${cryptoProvider}' is not one of ${PROVIDERS.join(', ')}`);
+  }
+  return { ...options };
+}
+
+/** Whether two sets of options describe the same tunnel. @param {MixTunnelOptions} one @param {MixTunnelOptions} other */
+export function sameOptions(one, other) {
+  /** @param {MixTunnelOptions} options */
+  const canonical = (options) =>
+    JSON.stringify(
+      Object.entries(options)
+        .filter(([, value]) => value !== undefined && value !== null)
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([name, value]) => [name, PAGE_OPTIONS.includes(name) ? String(value) : value]),
+    );
+  return canonical(one) === canonical(other);
+}
+
+/**
+ * @param {WorkerLink} link
+ * @param {import('./protocol.js').FetchFields} fields
+ * @param {ReadableStream<Uint8Array> | null} stream
+ * @param {AbortSignal | null} signal
+ * @returns {Promise<Response>}
+ */
+async function send(link, fields, stream, signal) {
+  const answer = link.request('fetch', fields);
+  const dropUpload = stream ? link.serveUpload(answer.id, stream) : () => {};
+  const abort = () => link.abort(answer.id);
+  signal?.addEventListener('abort', abort);
+  try {
+    const head = /** @type {ResponseHead} */ (await abortable(answer, signal));
+    return makeResponse(link, answer.id, head, signal, () => dropUpload(undefined));
+  } catch (error) {
+    dropUpload(error);
+    throw error;
+  } finally {
+    signal?.removeEventListener('abort', abort);
+  }
+}
+
+/**
+ * @template T
+ * @param {Promise<T>} promise
+ * @param {AbortSignal | null} signal
+ * @returns {Promise<T>} rejects with the signal's reason as soon as it fires
+ */
+function abortable(promise, signal) {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort);
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}
