@@ -1,0 +1,241 @@
+"""One fetch from request to response: redirects, the pool, one safe retry, time-outs by phase."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from smolmix_web.errors import DeadlineError, NetworkError, OptionError
+from smolmix_web.fetch.body import Decoder, decoder_for
+from smolmix_web.fetch.connection import Head, HttpConnection
+from smolmix_web.fetch.errors import BadResponse, RedirectError
+from smolmix_web.fetch.headers import Headers
+from smolmix_web.fetch.pool import Pool
+from smolmix_web.fetch.request import REDIRECT_STATUSES, FetchRequest, Origin, RedirectMode
+from smolmix_web.fetch.timeouts import FetchTimeouts
+from smolmix_web.sockets.bytestream import ByteStream
+
+MAX_DRAIN = 64 * 1024
+"""Bytes of a redirect's body read away to keep the connection; beyond, a new one is cheaper."""
+
+
+@dataclass(slots=True)
+class FetchStats:
+    """Counters of one client."""
+
+    requests: int = 0
+    responses: int = 0
+    redirects: int = 0
+    retries: int = 0
+    failures: int = 0
+    open_bodies: int = 0
+
+
+class FetchResponse:
+    """A response whose body is still to be read: :meth:`read_chunk` until ``b""``, or :meth:`read`.
+
+    Not reading the body to its end wants :meth:`aclose` (also as an async context manager).
+    """
+
+    def __init__(
+        self,
+        head: Head,
+        request: FetchRequest,
+        redirected: bool,
+        connection: HttpConnection,
+        pool: Pool,
+        timeouts: FetchTimeouts,
+        stats: FetchStats,
+    ) -> None:
+        self.status = head.status
+        self.reason = head.reason
+        self.headers: Headers = head.headers
+        self.url = request.url
+        self.redirected = redirected
+        self._origin = request.origin
+        self._connection: HttpConnection | None = connection
+        self._pool = pool
+        self._timeouts = timeouts
+        self._stats = stats
+        self._pending = b""
+        self._decoder: Decoder | None = None
+        stats.open_bodies += 1
+        if request.method != "HEAD":
+            self._decoder = decoder_for(self.header_values("content-encoding"))
+
+    def __repr__(self) -> str:
+        return f"<FetchResponse {self.status} {self.url}>"
+
+    def header_values(self, name: str) -> list[str]:
+        """All values of one header, in order."""
+        name = name.lower()
+        return [value for key, value in self.headers if key == name]
+
+    async def read_chunk(self, max_bytes: int = 65536) -> bytes:
+        """The next 1 to ``max_bytes`` decoded bytes, ``b""`` at the end.
+
+        Nothing is read ahead: a caller that does not ask lets the TCP window close.
+
+        :raises ResponseCutOff: the connection ended early.
+        :raises BadResponse: damaged framing or compression.
+        :raises DeadlineError: nothing came for too long.
+        """
+        while not self._pending:
+            if self._connection is None:
+                return b""
+            try:
+                data = await self._connection.read_body(self._timeouts)
+                if data:
+                    self._pending = self._decoder.decode(data) if self._decoder else data
+                    continue
+                self._pending = self._decoder.finish() if self._decoder else b""
+            except BaseException:
+                self._end(complete=False)
+                raise
+            self._end(complete=True)
+        piece, self._pending = self._pending[:max_bytes], self._pending[max_bytes:]
+        return piece
+
+    async def read(self) -> bytes:
+        """The whole decoded body (what is left of it)."""
+        return b"".join([piece async for piece in self])
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while piece := await self.read_chunk():
+            yield piece
+
+    async def aclose(self) -> None:
+        """Give the body up; frees the connection. Idempotent."""
+        self._pending = b""
+        self._end(complete=False)
+
+    async def __aenter__(self) -> FetchResponse:
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await self.aclose()
+
+    def _end(self, *, complete: bool) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        self._stats.open_bodies -= 1
+        if complete:
+            self._pool.release(self._origin, connection)
+        else:
+            self._pool.discard(self._origin, connection)
+
+
+class FetchClient:
+    """Fetches over streams that somebody else opens.
+
+    :param open_stream: connects to an origin (name, TCP and, for https, TLS) within the given time-outs.
+    """
+
+    def __init__(
+        self,
+        open_stream: Callable[[Origin, FetchTimeouts], Awaitable[ByteStream]],
+        now: Callable[[], float],
+        *,
+        timeouts: FetchTimeouts | None = None,
+    ) -> None:
+        self._open_stream = open_stream
+        self.timeouts = timeouts if timeouts is not None else FetchTimeouts()
+        self.pool = Pool(self._dial, now)
+        self.stats = FetchStats()
+
+    async def _dial(self, origin: Origin) -> HttpConnection:
+        return HttpConnection(await self._open_stream(origin, self.timeouts))
+
+    async def fetch(
+        self,
+        request: FetchRequest,
+        *,
+        redirect: RedirectMode = "follow",
+        max_redirects: int = 5,
+        timeouts: FetchTimeouts | None = None,
+    ) -> FetchResponse:
+        """The response to ``request`` as soon as its head is there. Cancelling the task frees everything.
+
+        :raises OptionError: bad arguments. :raises NetworkError: no connection, or it was lost.
+        :raises BadResponse: not HTTP. :raises RedirectError: too many or forbidden redirects.
+        :raises DeadlineError: a phase, or the whole, took too long.
+        """
+        if redirect not in ("follow", "error", "manual"):
+            raise OptionError("redirect", f"{redirect!r} is not follow, error or manual")
+        timeouts = timeouts if timeouts is not None else self.timeouts
+        self.stats.requests += 1
+        total = asyncio.timeout(timeouts.total)
+        try:
+            async with total:
+                response = await self._follow(request, redirect, max_redirects, timeouts)
+        except TimeoutError as error:
+            self.stats.failures += 1
+            if total.expired() and timeouts.total is not None:
+                raise DeadlineError("the whole fetch", timeouts.total) from error
+            raise
+        except BaseException:
+            self.stats.failures += 1
+            raise
+        self.stats.responses += 1
+        return response
+
+    async def _follow(
+        self, request: FetchRequest, redirect: RedirectMode, max_redirects: int, timeouts: FetchTimeouts
+    ) -> FetchResponse:
+        for hops in range(max_redirects + 1):
+            response = await self._once(request, hops > 0, timeouts)
+            location = response.header_values("location")
+            if response.status not in REDIRECT_STATUSES or not location or redirect == "manual":
+                return response
+            if redirect == "error":
+                await response.aclose()
+                raise RedirectError(f"{request.url} redirects, and redirect is 'error'")
+            try:
+                request = request.redirected(response.status, location[0])
+                await self._drain(response)
+            finally:
+                await response.aclose()
+            self.stats.redirects += 1
+        raise RedirectError(f"too many redirects (>{max_redirects})")
+
+    async def _drain(self, response: FetchResponse) -> None:
+        """Read a short body away, so that the connection can be used again."""
+        left = MAX_DRAIN
+        try:
+            while left > 0 and (piece := await response.read_chunk()):
+                left -= len(piece)
+        except (NetworkError, BadResponse, DeadlineError):
+            pass
+
+    async def _once(self, request: FetchRequest, redirected: bool, timeouts: FetchTimeouts) -> FetchResponse:
+        connection, used = await self.pool.acquire(request.origin, timeout=timeouts.queue)
+        try:
+            return await self._exchange(request, redirected, connection, timeouts)
+        except NetworkError:
+            # The server may have closed an idle connection while our request was on its way to it
+            # (RFC 9112 section 9.3.1): once more on a fresh one, if nothing came back and repeating is safe.
+            if not (used and request.repeatable and not connection.answered):
+                raise
+        self.stats.retries += 1
+        connection, _ = await self.pool.acquire(request.origin, timeout=timeouts.queue, fresh=True)
+        return await self._exchange(request, redirected, connection, timeouts)
+
+    async def _exchange(
+        self,
+        request: FetchRequest,
+        redirected: bool,
+        connection: HttpConnection,
+        timeouts: FetchTimeouts,
+    ) -> FetchResponse:
+        try:
+            head = await connection.exchange(request, timeouts)
+            return FetchResponse(head, request, redirected, connection, self.pool, timeouts, self.stats)
+        except BaseException:
+            self.pool.discard(request.origin, connection)
+            raise
+
+    async def aclose(self) -> None:
+        """Close every connection; responses still being read fail."""
+        await self.pool.aclose()

@@ -1,0 +1,241 @@
+"""One HTTP/1.1 connection: h11 driven over a byte stream, one exchange at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+
+import h11
+
+from smolmix_web.errors import DeadlineError, LocalProtocolError, NetworkError
+from smolmix_web.fetch.errors import BadResponse, ResponseCutOff
+from smolmix_web.fetch.headers import Headers, with_defaults
+from smolmix_web.fetch.request import FetchRequest
+from smolmix_web.fetch.timeouts import FetchTimeouts
+from smolmix_web.sockets.bytestream import ByteStream
+
+MAX_HEAD = 256 * 1024
+"""Bytes of a response's head; as much as Chromium takes."""
+
+READ_SIZE = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Status line and headers (names in lower case, order and repetitions kept)."""
+
+    status: int
+    reason: str
+    headers: Headers
+
+
+class HttpConnection:
+    """Order of calls: :meth:`exchange`, :meth:`read_body` until ``b""``; then, if :attr:`reusable`, again.
+
+    Any exception, and a body not read to its end, leave it good for nothing but :meth:`abort`.
+    """
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+        self._sending: asyncio.Task[None] | None = None
+        self._idle: asyncio.Task[bytes] | None = None
+        self._ended = False
+        self.exchanges = 0
+        self.answered = False
+        """Whether any byte of the current exchange's answer has arrived."""
+
+    def __repr__(self) -> str:
+        return f"<HttpConnection {self._h11.our_state}/{self._h11.their_state}, {self.exchanges} exchanges>"
+
+    async def exchange(self, request: FetchRequest, timeouts: FetchTimeouts) -> Head:
+        """Send the request and wait for the response's head. The body is sent while waiting.
+
+        :raises NetworkError: the connection failed. :raises BadResponse: the answer is not HTTP.
+        :raises DeadlineError: phase "first byte" or "upload".
+        """
+        self.exchanges += 1
+        self.answered = False
+        headers = with_defaults(request.headers, request.origin.authority)
+        if isinstance(request.body, bytes):
+            headers.append(("content-length", str(len(request.body))))
+        elif request.body is not None:
+            headers.append(("transfer-encoding", "chunked"))
+        elif request.method in ("POST", "PUT", "PATCH"):
+            headers.append(("content-length", "0"))
+        try:
+            head = self._h11.send(
+                h11.Request(
+                    method=request.method.encode("ascii"),
+                    target=request.target.encode("ascii"),
+                    headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+                )
+            )
+        except (h11.LocalProtocolError, UnicodeEncodeError) as error:
+            raise LocalProtocolError(f"the request cannot be sent: {error}") from error
+        if isinstance(request.body, bytes):
+            # Head and a short body leave in one segment: a segment costs a mixnet packet.
+            head = (head or b"") + (self._h11.send(h11.Data(data=request.body)) or b"")
+        if request.body is None or isinstance(request.body, bytes):
+            head = (head or b"") + (self._h11.send(h11.EndOfMessage()) or b"")
+        self._sending = asyncio.ensure_future(self._send(head or b"", request))
+        response = await self._read_head(timeouts)
+        reason = response.reason.decode("latin-1")
+        return Head(
+            response.status_code,
+            reason,
+            [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers],
+        )
+
+    async def _send(self, head: bytes, request: FetchRequest) -> None:
+        await self._stream.write(head)
+        if request.body is None or isinstance(request.body, bytes):
+            return
+        async for piece in request.body:
+            if piece:
+                await self._stream.write(self._h11.send(h11.Data(data=piece)) or b"")
+        await self._stream.write(self._h11.send(h11.EndOfMessage()) or b"")
+
+    async def _read_head(self, timeouts: FetchTimeouts) -> h11.Response:
+        while True:
+            event = self._next_event()
+            if isinstance(event, h11.Response):
+                return event
+            if isinstance(event, h11.InformationalResponse):
+                if event.status_code == 101:
+                    raise BadResponse("the server switched protocols unasked")
+                continue
+            if event is not h11.NEED_DATA:
+                raise BadResponse("the connection ended before a response")
+            await self._receive_while_sending(timeouts)
+
+    async def _receive_while_sending(self, timeouts: FetchTimeouts) -> None:
+        """Wait for bytes; the time for the first byte runs only once the request is out."""
+        reading = asyncio.ensure_future(self._stream.read(READ_SIZE))
+        try:
+            sending = self._sending
+            if sending is not None and not sending.done():
+                await asyncio.wait({reading, sending}, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                self._raise_send_failure()
+                done, _ = await asyncio.wait({reading}, timeout=timeouts.first_byte)
+                if not done:
+                    raise DeadlineError("first byte of the response", timeouts.first_byte)
+            data = reading.result()
+        finally:
+            if not reading.done():
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+        self.answered = self.answered or bool(data)
+        self._feed(data)
+
+    def _raise_send_failure(self) -> None:
+        if self._sending is not None and self._sending.done() and not self._sending.cancelled():
+            error = self._sending.exception()
+            if error is not None:
+                raise error
+
+    async def read_body(self, timeouts: FetchTimeouts) -> bytes:
+        """The next piece of the body as it came (framing removed), ``b""`` at the end.
+
+        :raises ResponseCutOff: the connection ended too early. :raises DeadlineError: phase "body".
+        """
+        while True:
+            event = self._next_event()
+            if isinstance(event, h11.Data):
+                if event.data:
+                    return bytes(event.data)
+                continue
+            if isinstance(event, h11.EndOfMessage):
+                await self._settle_sending()
+                return b""
+            if event is not h11.NEED_DATA:
+                return b""
+            try:
+                async with asyncio.timeout(timeouts.idle):
+                    data = await self._stream.read(READ_SIZE)
+            except TimeoutError as error:
+                if isinstance(error, DeadlineError):
+                    raise
+                raise DeadlineError("next piece of the body", timeouts.idle) from error
+            self._feed(data)
+
+    def _next_event(self) -> object:
+        try:
+            return self._h11.next_event()
+        except h11.RemoteProtocolError as error:
+            if self._ended:
+                raise ResponseCutOff(f"the server ended the connection too early: {error}") from error
+            raise BadResponse(f"not a proper HTTP response: {text}") from error
+
+    def _feed(self, data: bytes) -> None:
+        self._ended = not data
+        try:
+            self._h11.receive_data(data)
+        except h11.RemoteProtocolError as error:
+            raise BadResponse(f"not a proper HTTP response: {error}") from error
+
+    async def _settle_sending(self) -> None:
+        """The response is complete. A request still being sent makes the connection unusable."""
+        sending = self._sending
+        if sending is None:
+            return
+        if not sending.done():
+            await asyncio.sleep(0)
+        if not sending.done():
+            sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+
+    @property
+    def reusable(self) -> bool:
+        """Both sides finished their messages and neither asked for the connection to be closed."""
+        if self._sending is None or not self._sending.done() or self._sending.cancelled():
+            return False
+        return (
+            self._sending.exception() is None
+            and self._h11.our_state is h11.DONE
+            and self._h11.their_state is h11.DONE
+        )
+
+    # -- between exchanges ---------------------------------------------------------------------------------
+
+    def rest(self) -> None:
+        """Make ready for another exchange, and watch for the server's end meanwhile."""
+        self._h11.start_next_cycle()
+        self._sending = None
+        self._idle = asyncio.ensure_future(self._stream.read(1))
+
+    async def resume(self) -> bool:
+        """End the rest. False when the server has closed (or talked out of turn) in the meantime."""
+        idle, self._idle = self._idle, None
+        if idle is None:
+            return True
+        if not idle.done():
+            idle.cancel()
+        await asyncio.gather(idle, return_exceptions=True)
+        return idle.cancelled()
+
+    @property
+    def resting_alive(self) -> bool:
+        """Resting, and nothing was heard from the server."""
+        return self._idle is not None and not self._idle.done()
+
+    async def close(self) -> None:
+        """Close in an orderly way."""
+        self._stop_tasks()
+        with contextlib.suppress(NetworkError, TimeoutError):
+            async with asyncio.timeout(5):
+                await self._stream.close()
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        self._stop_tasks()
+        self._stream.abort()
+
+    def _stop_tasks(self) -> None:
+        for task in (self._sending, self._idle):
+            if task is not None:
+                task.cancel()
+                # Whatever it ended with is of no interest any more, but must count as seen.
+                task.add_done_callback(lambda task: task.cancelled() or task.exception())
