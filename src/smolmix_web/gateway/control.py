@@ -9,8 +9,8 @@ import json
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from smolmix_web import json_fields as fields
 from smolmix_web.errors import MalformedError
-from smolmix_web.gateway import fields
 
 SessionType = Literal["Vpn", "Mixnet", "Wasm", "Native", "Socks5", "Unknown"]
 
@@ -78,11 +78,8 @@ def emit_control_response(response: ControlResponse) -> bytes:
 
 
 def _parse_variant(plaintext: bytes) -> tuple[str, fields.JsonObject]:
-    try:
-        message = json.loads(plaintext)
-    except (ValueError, RecursionError) as error:
-        raise MalformedError(f"not JSON: {type(error).__name__}") from None
-    if not isinstance(message, dict) or len(message) != 1:
+    message = fields.parse_object(plaintext)
+    if len(message) != 1:
         raise MalformedError("not one variant")
     name, content = next(iter(message.items()))
     if not isinstance(content, dict):

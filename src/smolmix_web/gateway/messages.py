@@ -12,9 +12,9 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from smolmix_web import json_fields as fields
 from smolmix_web.errors import MalformedError
-from smolmix_web.gateway import fields
-from smolmix_web.gateway.fields import JsonObject
+from smolmix_web.json_fields import JsonObject
 
 # The largest legal message is an ecash credential of a few KiB; as JSON integers that is below this.
 MAX_TEXT_LENGTH = 256 * 1024
@@ -383,13 +383,7 @@ _RESPONSE_PARSERS: Mapping[str, Callable[[JsonObject], GatewayResponse]] = {
 def _parse_object(text: str) -> JsonObject:
     if len(text) > MAX_TEXT_LENGTH:
         raise MalformedError(f"text of {len(text)} characters, at most {MAX_TEXT_LENGTH} are taken")
-    try:
-        message = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise MalformedError(f"not JSON: {type(error).__name__}") from None
-    if not isinstance(message, dict):
-        raise MalformedError("not a JSON object")
-    return message
+    return fields.parse_object(text)
 
 
 def _emit(type_: str, **content: object) -> str:

@@ -1,9 +1,9 @@
 """The gateway's end of one client connection (spec gateway.md), sans-IO.
 
 One :class:`GatewaySession` per WebSocket. The driver feeds ``receive_*``, writes ``frames_to_send`` after
-each call, acts on events, and on :class:`Dropped` closes TCP without a Close frame. Sessions of one gateway act on
-each other (a duplicate login probes and evicts the older session), and packets are pushed from outside:
-whenever output appears without a call of the driver, ``on_output`` tells it.
+each call, acts on events, and on :class:`Dropped` closes TCP without a Close frame. Sessions of one gateway
+act on each other (a duplicate login probes and evicts the older session), and packets are pushed from
+outside: whenever output appears without a call of the driver, ``on_output`` tells it.
 
 Everything before authentication is answered by one error and the end of the connection; afterwards every
 request has exactly one text reply, and errors keep the connection.
