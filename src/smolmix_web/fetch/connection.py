@@ -167,7 +167,7 @@ class HttpConnection:
         except h11.RemoteProtocolError as error:
             if self._ended:
                 raise ResponseCutOff(f"the server ended the connection too early: {error}") from error
-            raise BadResponse(f"not a proper HTTP response: {text}") from error
+            raise BadResponse(f"not a proper HTTP response: {error}") from error
 
     def _feed(self, data: bytes) -> None:
         self._ended = not data
