@@ -29,7 +29,15 @@ from smolmix_web.errors import NetworkError, RemoteProtocolError, SmolmixError, 
 from smolmix_web.gateway.client import GatewayClient
 from smolmix_web.gateway.events import Failed, MessagePushed, Ready, Registered
 from smolmix_web.ipr.client import IprClient
-from smolmix_web.ipr.events import Connected, Denied, Disconnected, PacketReceived, PolicyDenied
+from smolmix_web.ipr.events import (
+    Connected,
+    ConnectTimedOut,
+    Denied,
+    Disconnected,
+    ExitSilent,
+    PacketReceived,
+    PolicyDenied,
+)
 from smolmix_web.net.stack import Stack
 from smolmix_web.nym.addresses import Recipient
 from smolmix_web.nym.client import MessageReceived, NymClient
@@ -50,6 +58,8 @@ WEBSOCKET_BUFFER_TARGET = 128 * 1024
 
 INBOX_LIMIT = 1024
 """Messages read ahead of the loop; then the reader waits, and TCP slows the gateway down."""
+
+MAX_DENIALS = 256  # destinations remembered as refused by the exit's policy
 
 WEBSOCKET_OPEN_TIMEOUT = 15.0  # seconds
 RECONNECT_FIRST_DELAY = 0.5  # seconds; doubles with each failure in a row
@@ -101,7 +111,6 @@ class Driver:
         on_registered: Callable[[bytes], None] = lambda _key: None,
         on_message: Callable[[MessageReceived], None] = lambda _message: None,
         on_exit_lost: Callable[[str], None] = lambda _why: None,
-        on_policy_denied: Callable[[str], None] = lambda _destination: None,
     ) -> None:
         self.nym = nym
         self.gateway = gateway
@@ -112,13 +121,14 @@ class Driver:
         self.failure: BaseException | None = None
         self.last_heard = platform.monotonic()
         """When the exit was last heard from, on :meth:`now`'s clock."""
+        self.denied_at: dict[tuple[str, int], float] = {}
+        """When the exit's policy last refused a destination (address and port), on :meth:`now`'s clock."""
         self._platform = platform
         self._gateway_url = gateway_url
         self._on_link = on_link
         self._on_registered = on_registered
         self._on_message = on_message
         self._on_exit_lost = on_exit_lost
-        self._on_policy_denied = on_policy_denied
         self._link: WebSocketLink | None = None
         self._inbox: deque[str | bytes] = deque()
         self._wake = asyncio.Event()
@@ -382,7 +392,7 @@ class Driver:
         while (event := self.nym.next_event()) is not None:
             if not isinstance(event, MessageReceived):
                 continue
-            # Replies of the exit carry no sender tag; its messages are recognised by the LP frame.
+            # Replies of the exit carry no sender tag; they are recognised by the stream id of their frame.
             if (
                 self.ipr is not None
                 and event.sender_tag is None
@@ -406,25 +416,37 @@ class Driver:
                         self.stack = self._make_stack(event)
                     if self._exit_answer is not None and not self._exit_answer.done():
                         self._exit_answer.set_result(event)
+                case PolicyDenied():
+                    self._policy_denied(event, now)
+                case ConnectTimedOut() | ExitSilent():
+                    if not self._exit_refused(event.error):
+                        self._on_exit_lost(str(event.error))
                 case Denied(reason):
-                    if self._exit_answer is not None and not self._exit_answer.done():
-                        self._exit_answer.set_exception(NetworkError(f"the exit refused: {reason}"))
-                case PolicyDenied(destination):
-                    self.stats.policy_denials += 1
-                    self._on_policy_denied(destination)
+                    self._exit_refused(NetworkError(f"the exit refused: {reason}"))
                 case Disconnected(reason):
                     self._on_exit_lost(reason)
-                case _:
-                    self._exit_failed(event)
 
-    def _exit_failed(self, event: object) -> None:
-        error = getattr(event, "error", None)
-        if not isinstance(error, BaseException):
+    def _policy_denied(self, event: PolicyDenied, now: float) -> None:
+        self.stats.policy_denials += 1
+        if event.address is None:
             return
-        if self._exit_answer is not None and not self._exit_answer.done():
-            self._exit_answer.set_exception(error)
-        else:
-            self._on_exit_lost(str(error))
+        destination = (str(event.address), event.port)
+        self.denied_at.pop(destination, None)
+        self.denied_at[destination] = now
+        while len(self.denied_at) > MAX_DENIALS:
+            del self.denied_at[next(iter(self.denied_at))]
+        for socket, futures in self._waiters.items():
+            if getattr(socket, "remote", None) == destination:
+                for future in futures:
+                    if not future.done():
+                        future.set_result(None)
+
+    def _exit_refused(self, error: SmolmixError) -> bool:
+        """Fail the connect that waits for the exit's answer, if one does."""
+        if self._exit_answer is None or self._exit_answer.done():
+            return False
+        self._exit_answer.set_exception(error)
+        return True
 
     # -- out -----------------------------------------------------------------------------------------------
 
@@ -437,7 +459,7 @@ class Driver:
                 if packets:
                     self.stats.ip_packets_out += len(packets)
                     ipr.send_packets(packets, now)
-            for message in ipr.messages_to_send(now):
+            for message in ipr.messages_to_send(now, max(room, 4)):
                 nym.send(self._exit, message.data, now, reply_surbs=message.reply_surbs, anonymous=True)
         if self.link_state is LinkState.READY and self._link_has_room():
             packets_now = nym.packets_to_send(now, PACKETS_PER_TURN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from types import TracebackType
 
-from smolmix_web.errors import ConnectionReset, DeadlineError, LocalProtocolError
+from smolmix_web.errors import ConnectionReset, DeadlineError, LocalProtocolError, Unreachable
 from smolmix_web.net.stack import Stack
 from smolmix_web.net.tcp.connection import TcpConnection
 from smolmix_web.net.udp import UdpSocket as UdpEngine
@@ -144,13 +144,16 @@ async def open_tcp(driver: Driver, address: str, port: int, *, timeout: float) -
     :param timeout: seconds until :class:`~smolmix_web.errors.DeadlineError`.
     :raises ConnectionRefused: the destination refused. :raises Unreachable: so an ICMP message said.
     """
-    connection = _stack(driver).connect_tcp(address, port, driver.now())
+    started = driver.now()
+    connection = _stack(driver).connect_tcp(address, port, started)
     driver.wake()
     try:
         async with asyncio.timeout(timeout):
             while not connection.established:
                 if connection.error is not None:
                     raise connection.error
+                if driver.denied_at.get((address, port), started - 1) >= started:
+                    raise Unreachable(f"the exit's policy refuses {address} port {port}")
                 await driver.changed(connection)
     except BaseException as error:
         connection.abort(driver.now())
