@@ -29,9 +29,9 @@
  *
  * @typedef {object} Pyodide
  * @property {string} version
- * @property {(archive: ArrayBuffer, format: 'wheel') => void} unpackArchive
+ * @property {(archive: ArrayBuffer, format: 'wheel', options: {extractDir: string}) => void} unpackArchive
  * @property {(name: string, module: object) => void} registerJsModule
- * @property {(name: string) => {start: (post: Post, provider: string) => Receive, destroy: () => void}} pyimport
+ * @property {(name: string) => any} pyimport
  */
 
 export class BootError extends Error {
@@ -79,10 +79,12 @@ export async function boot({ assets, version, provider, post, onProgress }) {
   bundle.catch(() => {});
   const pyodide = await startPython(assets);
   reached('python');
-  for (const wheel of await downloads) pyodide.unpackArchive(wheel, 'wheel');
+  const extractDir = sitePackages(pyodide);
+  for (const wheel of await downloads) pyodide.unpackArchive(wheel, 'wheel', { extractDir });
   const npm = await bundle;
   if (npm) pyodide.registerJsModule('smolmix_npm_crypto', npm);
   reached('packages');
+  /** @type {{start: (post: Post, provider: string) => Receive, destroy: () => void}} */
   const entry = pyodide.pyimport('smolmix_web.bridge.entry');
   const receive = entry.start(post, chosen);
   entry.destroy();
@@ -153,6 +155,16 @@ async function startPython(assets) {
   } catch (error) {
     throw new BootError('ASSETS', `Python could not be started: ${error}`);
   }
+}
+
+/** @param {Pyodide} pyodide @returns {string} */
+function sitePackages(pyodide) {
+  const site = pyodide.pyimport('site');
+  const folders = site.getsitepackages();
+  const [folder] = folders.toJs();
+  folders.destroy();
+  site.destroy();
+  return folder;
 }
 
 /** @param {string} hex */

@@ -117,9 +117,11 @@ export class MixTunnel {
   async #ready() {
     if (this.#setup) await this.#setup;
     if (!this.#link || this.#state.state !== 'ready') {
+      const { state, reason } = this.#state;
+      const why = reason ? `${state}: ${reason.message}` : state;
       throw new MixError({
         code: 'TUNNEL_NOT_READY',
-        message: `the tunnel is not ready (${this.#state.state}); call setupMixTunnel first`,
+        message: `the tunnel is not ready (${why}); set it up first`,
         retriable: true,
       });
     }

@@ -43,7 +43,9 @@ class BrowserWebSocketLink:
         self._proxies = {
             "onopen": create_proxy(self._on_open),
             "onmessage": create_proxy(self._on_message),
-            "onclose": create_proxy(self._on_close),
+            # A connection that a Content-Security-Policy forbids gives no close event, only an error.
+            "onerror": create_proxy(self._on_end),
+            "onclose": create_proxy(self._on_end),
         }
         for name, proxy in self._proxies.items():
             setattr(self._socket, name, proxy)
@@ -81,7 +83,7 @@ class BrowserWebSocketLink:
         self._frames.append(event.data)
         self._wake()
 
-    def _on_close(self, _: Any) -> None:
+    def _on_end(self, _: Any) -> None:
         self._end()
 
     def _end(self) -> None:

@@ -1,0 +1,109 @@
+"""Where the parts of the assets come from: a checkout of the project with its npm packages installed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+class AssetError(Exception):
+    """The assets cannot be built or found; the message says what to do."""
+
+
+# Parts of the package that never run in a page.
+LEFT_OUT = ("assets", "cli", "localnet", "platform/native.py", "__main__.py")
+
+WORKER_FILES = ("*.js", "*.d.ts")
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Folders and files of one checkout."""
+
+    root: Path
+
+    @classmethod
+    def of_checkout(cls) -> Sources:
+        """The checkout that this file belongs to. :raises AssetError: it is none."""
+        root = Path(__file__).resolve().parents[3]
+        if not (root / "worker" / "worker.js").is_file():
+            raise AssetError("assets can be built from a checkout of smolmix-web only")
+        return cls(root)
+
+    @property
+    def package(self) -> Path:
+        return self.root / "src" / "smolmix_web"
+
+    @property
+    def requirements(self) -> Path:
+        return self.package / "assets" / "worker-requirements.txt"
+
+    @property
+    def crypto_bundle(self) -> Path:
+        """Written by ``npm run build:crypto``."""
+        return self.root / "build" / "npm-crypto.js"
+
+    @property
+    def pyodide(self) -> Path:
+        """:raises AssetError: ``npm ci`` has not been run."""
+        folder = self.root / "node_modules" / "pyodide"
+        if not (folder / "pyodide.mjs").is_file():
+            raise AssetError(f"{folder} is missing; run 'npm ci' in {self.root}")
+        return folder
+
+    def pyodide_lock(self) -> dict[str, Any]:
+        """The lock file of the pinned Pyodide: names, dependencies and hashes of its own builds."""
+        lock: dict[str, Any] = json.loads((self.pyodide / "pyodide-lock.json").read_text())
+        return lock
+
+    def pyodide_version(self) -> str:
+        version: str = json.loads((self.pyodide / "package.json").read_text())["version"]
+        return version
+
+    def worker_files(self) -> list[Path]:
+        folder = self.root / "worker"
+        return sorted(path for pattern in WORKER_FILES for path in folder.glob(pattern))
+
+    def package_files(self) -> list[Path]:
+        """Files of our own wheel."""
+        return [
+            path
+            for path in sorted(self.package.rglob("*"))
+            if path.is_file()
+            and "__pycache__" not in path.parts
+            and not any(
+                path.is_relative_to(self.package / left_out) or path == self.package / left_out
+                for left_out in LEFT_OUT
+            )
+        ]
+
+    def crypto_files(self) -> list[Path]:
+        """What the crypto bundle is made of."""
+        return sorted(path for path in (self.root / "worker" / "crypto").rglob("*") if path.is_file())
+
+    def digest(self, extra: Iterable[str]) -> str:
+        """Changes when anything changes that the assets are built from."""
+        state = hashlib.sha256()
+        for path in self._inputs():
+            state.update(f"{path.relative_to(self.root)} {sha256(path)}\n".encode())
+        for line in extra:
+            state.update(f"{line}\n".encode())
+        return state.hexdigest()
+
+    def _inputs(self) -> Iterator[Path]:
+        yield self.root / "package-lock.json"
+        yield self.requirements
+        yield from self.worker_files()
+        yield from self.crypto_files()
+        yield from self.package_files()
+        yield from sorted((self.package / "assets").glob("*.py"))
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

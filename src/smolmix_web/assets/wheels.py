@@ -1,0 +1,83 @@
+"""The wheels of the worker: ours, packed from the tree, and the pinned pure ones from the package index."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from smolmix_web import __version__
+from smolmix_web.assets.sources import AssetError, Sources
+
+# Zip cannot say "no date"; a fixed one makes equal trees give equal wheels.
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def pack_own_wheel(sources: Sources, folder: Path) -> Path:
+    """Our package as a wheel (binary distribution format 1.0), without the parts that no page runs.
+
+    :returns: its path. Equal sources give equal bytes.
+    """
+    info = f"smolmix_web-{__version__}.dist-info"
+    members = {
+        f"smolmix_web/{path.relative_to(sources.package).as_posix()}": path.read_bytes()
+        for path in sources.package_files()
+    }
+    members[f"{info}/METADATA"] = (
+        f"Metadata-Version: 2.1\nName: smolmix-web\nVersion: {__version__}\n".encode()
+    )
+    members[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    record = [f"{name},sha256={_record_hash(data)},{len(data)}" for name, data in members.items()]
+    members[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""]).encode()
+    path = folder / f"smolmix_web-{__version__}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as wheel:
+        for name, data in members.items():
+            wheel.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), data, zipfile.ZIP_DEFLATED)
+    return path
+
+
+def _record_hash(data: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+
+
+def download_pure_wheels(sources: Sources, cache: Path) -> list[Path]:
+    """The wheels of worker-requirements.txt, from ``cache`` or through pip, which checks their hashes.
+
+    :raises AssetError: pip failed.
+    """
+    pins = parse_pins(sources.requirements.read_text())
+    cache.mkdir(parents=True, exist_ok=True)
+    wheels = _cached(pins, cache)
+    if wheels is None:
+        command = [
+            *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+            *("--no-deps", "--only-binary", ":all:", "--require-hashes"),
+            *("--requirement", str(sources.requirements), "--dest", str(cache)),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise AssetError(f"pip could not download the worker's wheels:\n{done.stderr.strip()}")
+        wheels = _cached(pins, cache)
+    if wheels is None:
+        raise AssetError(f"a wheel of {sources.requirements.name} is missing from {cache} after the download")
+    return wheels
+
+
+def parse_pins(text: str) -> list[tuple[str, str]]:
+    """(``name-version``, SHA-256) of each line of a requirements file with hashes."""
+    pins = re.findall(r"^([A-Za-z0-9._-]+)==(\S+) --hash=sha256:([0-9a-f]{64})$", text, re.MULTILINE)
+    return [(f"{name}-{version}", digest) for name, version, digest in pins]
+
+
+def _cached(pins: list[tuple[str, str]], cache: Path) -> list[Path] | None:
+    wheels = []
+    for name, digest in pins:
+        path = next(iter(cache.glob(f"{name}-*.whl")), None)
+        if path is None or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            return None
+        wheels.append(path)
+    return wheels
