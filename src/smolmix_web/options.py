@@ -72,6 +72,9 @@ class TunnelOptions:
     max_redirects: int = 5
     """Redirects a fetch follows, 0 to 255."""
 
+    trust_anchors: str | None = field(default=None, repr=False)
+    """PEM certificates of authorities to trust besides Mozilla's roots (private networks, tests)."""
+
     debug: bool = False
     """Log by layer."""
 
@@ -98,7 +101,7 @@ class TunnelOptions:
         for name in ("network", "client_id", "primary_dns", "fallback_dns"):
             if not isinstance(getattr(self, name), str):
                 raise OptionError(camel_case(name), f"a text is wanted, not {_kind(getattr(self, name))}")
-        for name in ("preferred_ipr", "preferred_gateway", "storage_passphrase"):
+        for name in ("preferred_ipr", "preferred_gateway", "storage_passphrase", "trust_anchors"):
             if not isinstance(getattr(self, name), str | None):
                 raise OptionError(camel_case(name), f"a text is wanted, not {_kind(getattr(self, name))}")
         if not re.match(r"https?://[^/?#\s]+", self.network):

@@ -178,6 +178,11 @@ class Driver:
             if self.stack is None and self.ipr is ipr:
                 self.ipr = None
 
+    def drop_exit(self, error: SmolmixError) -> None:
+        """Forget the exit and its stack; everyone who waits for one of its sockets gets ``error``."""
+        self.ipr = self.stack = None
+        self._fail_waiters(error)
+
     async def close(self) -> None:
         """Say goodbye to the exit, stop, and fail every socket still open with TunnelClosed. Idempotent."""
         if self.link_state is LinkState.READY and self.ipr is not None and self.failure is None:
@@ -199,10 +204,15 @@ class Driver:
         """Something changed above: take a turn soon."""
         self._wake.set()
 
-    async def changed(self, socket: object) -> None:
-        """Wait until the stack reports a change of ``socket``. :raises TunnelClosed: the tunnel ended."""
+    async def changed(self, socket: object, stack: Stack) -> None:
+        """Wait until ``stack`` reports a change of ``socket``.
+
+        :raises TunnelClosed: the tunnel, or the exit that the stack stood on, is gone.
+        """
         if self.failure is not None:
             raise TunnelClosed("the tunnel is closed") from self.failure
+        if stack is not self.stack:
+            raise TunnelClosed("the exit was lost")
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(socket, []).append(future)
         try:
@@ -487,12 +497,17 @@ class Driver:
         pending: list[asyncio.Future[None] | asyncio.Future[Connected]] = [self._ready]
         if self._exit_answer is not None:
             pending.append(self._exit_answer)
-        for futures in self._waiters.values():
-            pending.extend(futures)
-        self._waiters.clear()
         for future in pending:
             if not future.done():
                 future.set_exception(closed)
                 future.exception()
+        self._fail_waiters(closed)
         if not isinstance(error, TunnelClosed):
             self._set_link(LinkState.CLOSED, f"{type(error).__name__}: {error}")
+
+    def _fail_waiters(self, error: SmolmixError) -> None:
+        for futures in self._waiters.values():
+            for future in futures:
+                if not future.done():
+                    future.set_exception(error)
+        self._waiters.clear()

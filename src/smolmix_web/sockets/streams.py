@@ -19,8 +19,9 @@ class TcpStream:
     promised order. Usable as an async context manager, which closes it.
     """
 
-    def __init__(self, driver: Driver, connection: TcpConnection) -> None:
+    def __init__(self, driver: Driver, stack: Stack, connection: TcpConnection) -> None:
         self._driver = driver
+        self._stack = stack
         self._connection = connection
         self._closed = False
 
@@ -50,7 +51,7 @@ class TcpStream:
                 return b""
             if self._closed:
                 raise ConnectionReset("the stream was closed on this side")
-            await self._driver.changed(connection)
+            await self._driver.changed(connection, self._stack)
 
     async def write(self, data: bytes) -> None:
         """Hand over all of ``data``; waits while the send buffer is full. :raises NetworkError: reset."""
@@ -66,7 +67,7 @@ class TcpStream:
                 view = view[taken:]
                 self._driver.wake()
             else:
-                await self._driver.changed(connection)
+                await self._driver.changed(connection, self._stack)
 
     async def write_eof(self) -> None:
         """End our side after everything written before."""
@@ -99,8 +100,9 @@ class TcpStream:
 class UdpSocket:
     """A UDP socket through the tunnel."""
 
-    def __init__(self, driver: Driver, engine: UdpEngine) -> None:
+    def __init__(self, driver: Driver, stack: Stack, engine: UdpEngine) -> None:
         self._driver = driver
+        self._stack = stack
         self._engine = engine
 
     def send_to(self, data: bytes, address: tuple[str, int]) -> None:
@@ -117,7 +119,7 @@ class UdpSocket:
             datagram = self._engine.recv_from()
             if datagram is not None:
                 return datagram
-            await self._driver.changed(self._engine)
+            await self._driver.changed(self._engine, self._stack)
 
     def close(self) -> None:
         """Free the port. Idempotent."""
@@ -145,7 +147,8 @@ async def open_tcp(driver: Driver, address: str, port: int, *, timeout: float) -
     :raises ConnectionRefused: the destination refused. :raises Unreachable: so an ICMP message said.
     """
     started = driver.now()
-    connection = _stack(driver).connect_tcp(address, port, started)
+    stack = _stack(driver)
+    connection = stack.connect_tcp(address, port, started)
     driver.wake()
     try:
         async with asyncio.timeout(timeout):
@@ -154,16 +157,17 @@ async def open_tcp(driver: Driver, address: str, port: int, *, timeout: float) -
                     raise connection.error
                 if driver.denied_at.get((address, port), started - 1) >= started:
                     raise Unreachable(f"the exit's policy refuses {address} port {port}")
-                await driver.changed(connection)
+                await driver.changed(connection, stack)
     except BaseException as error:
         connection.abort(driver.now())
         driver.wake()
         if isinstance(error, TimeoutError) and not isinstance(error, DeadlineError):
             raise DeadlineError(f"connect to {address} port {port}", timeout) from error
         raise
-    return TcpStream(driver, connection)
+    return TcpStream(driver, stack, connection)
 
 
 def open_udp(driver: Driver) -> UdpSocket:
     """A UDP socket on a free port."""
-    return UdpSocket(driver, _stack(driver).open_udp())
+    stack = _stack(driver)
+    return UdpSocket(driver, stack, stack.open_udp())
