@@ -102,14 +102,14 @@ async def fetch_described(get: Get) -> tuple[DescribedNode, ...]:
 
 async def fetch_exits(get: Get) -> tuple[tuple[SkimmedNode, ...], tuple[DescribedNode, ...]]:
     """Both lists that the choice of an exit needs: all skimmed nodes, and all descriptions."""
-    described, (_, nodes) = await _together(
+    described, (_, nodes) = await together(
         fetch_described(get), _fetch_skimmed(get, PATH_ALL_NODES, "list of nodes")
     )
     return nodes, described
 
 
 async def _fetch_topology_once(get: Get) -> Topology:
-    rewarded, (mix_metadata, mixnodes), (gateway_metadata, gateways) = await _together(
+    rewarded, (mix_metadata, mixnodes), (gateway_metadata, gateways) = await together(
         fetch_rewarded_set(get),
         _fetch_skimmed(get, PATH_MIXNODES, "list of mix nodes"),
         _fetch_skimmed(get, PATH_GATEWAYS, "list of gateways"),
@@ -171,7 +171,7 @@ def _parse(data: Any, parse: Callable[[Any], _T], stage: str) -> _T:
         raise DirectoryError(stage, str(error)) from error
 
 
-async def _together(*coroutines: Coroutine[Any, Any, Any]) -> list[Any]:
+async def together(*coroutines: Coroutine[Any, Any, Any]) -> list[Any]:
     """Results in order; at the first failure the others are cancelled and awaited, then it is raised."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:

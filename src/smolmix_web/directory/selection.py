@@ -26,7 +26,6 @@ _SEMVER = re.compile(
 )
 
 _OLDEST_IPR = (1, 30, 0)  # protocol version 9
-_V10_IPR = (1, 37, 0)
 
 
 def choose_gateway(
@@ -85,10 +84,10 @@ def gateway_url(node: SkimmedNode, *, force_tls: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ExitChoice:
-    """An exit and the version of the IPR protocol to try first (10 falls back to 9)."""
+    """An exit and its build version, which decides the IPR protocol version to try first."""
 
     address: Recipient
-    version: int
+    build_version: str | None
 
 
 def choose_exit(
@@ -112,7 +111,7 @@ def choose_exit(
         version = parse_semver(description.build_version)
         address = _parse_address(description.ip_packet_router)
         if version is not None and address is not None and version >= (*_OLDEST_IPR, 1):
-            candidates.append((ExitChoice(address, ipr_version(description.build_version)), node.percent))
+            candidates.append((ExitChoice(address, description.build_version), node.percent))
     total = sum(weight for _, weight in candidates)
     if total == 0:
         raise NoExitError(_EXIT_STAGE, "no usable IP packet router in the directory")
@@ -125,21 +124,15 @@ def choose_exit(
 
 
 def preferred_exit(address: str, described: Iterable[DescribedNode]) -> ExitChoice:
-    """The exit that the user names; one that the directory does not know is tried with version 9.
+    """The exit that the user names; of one that the directory does not know the version stays unknown.
 
     :raises MalformedError: not an address.
     """
     recipient = Recipient.parse(address)
     for node in described:
         if node.identity == recipient.gateway:
-            return ExitChoice(recipient, ipr_version(node.build_version))
-    return ExitChoice(recipient, 9)
-
-
-def ipr_version(build_version: str) -> int:
-    """10 from build 1.37.0 on, otherwise (or when unknown) 9."""
-    version = parse_semver(build_version)
-    return 10 if version is not None and version >= (*_V10_IPR, 1) else 9
+            return ExitChoice(recipient, node.build_version)
+    return ExitChoice(recipient, None)
 
 
 def parse_semver(text: str) -> tuple[int, int, int, int] | None:

@@ -180,6 +180,8 @@ class Driver:
 
     def drop_exit(self, error: SmolmixError) -> None:
         """Forget the exit and its stack; everyone who waits for one of its sockets gets ``error``."""
+        if self.stack is not None:
+            self.stack.abort_all(error)
         self.ipr = self.stack = None
         self._fail_waiters(error)
 

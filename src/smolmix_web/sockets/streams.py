@@ -7,7 +7,7 @@ from types import TracebackType
 
 from smolmix_web.errors import ConnectionReset, DeadlineError, LocalProtocolError, Unreachable
 from smolmix_web.net.stack import Stack
-from smolmix_web.net.tcp.connection import TcpConnection
+from smolmix_web.net.tcp.connection import State, TcpConnection
 from smolmix_web.net.udp import UdpSocket as UdpEngine
 from smolmix_web.sockets.driver import Driver
 
@@ -113,9 +113,9 @@ class UdpSocket:
     async def recv_from(self) -> tuple[bytes, tuple[str, int]]:
         """The next datagram and its sender. :raises NetworkError: an ICMP error arrived for this socket."""
         while True:
-            error = self._engine.take_error()
-            if error is not None:
-                raise error
+            failed = self._engine.next_error()
+            if failed is not None:
+                raise failed[0]
             datagram = self._engine.recv_from()
             if datagram is not None:
                 return datagram
@@ -152,7 +152,7 @@ async def open_tcp(driver: Driver, address: str, port: int, *, timeout: float) -
     driver.wake()
     try:
         async with asyncio.timeout(timeout):
-            while not connection.established:
+            while connection.state in (State.CLOSED, State.SYN_SENT, State.SYN_RECEIVED):
                 if connection.error is not None:
                     raise connection.error
                 if driver.denied_at.get((address, port), started - 1) >= started:

@@ -27,6 +27,7 @@ from smolmix_web.directory.selection import (
 )
 from smolmix_web.directory.skimmed import SkimmedNode
 from smolmix_web.errors import (
+    DeadlineError,
     MalformedError,
     NetworkError,
     OptionError,
@@ -40,7 +41,7 @@ from smolmix_web.gateway.client import GatewayClient
 from smolmix_web.gateway.errors import RegistrationLost
 from smolmix_web.ipr.client import IprClient, IprClientConfig
 from smolmix_web.ipr.events import Connected
-from smolmix_web.net.config import StackConfig
+from smolmix_web.net.config import StackConfig, TcpOptions
 from smolmix_web.net.stack import Stack
 from smolmix_web.nym import base58
 from smolmix_web.nym.client import NymClient
@@ -349,11 +350,19 @@ class Tunnel:
         self._fetch = FetchClient(self._open_origin, driver.now)
 
     def _make_stack(self, connected: Connected) -> Stack:
+        keepalive = self.options.tcp_keepalive_ms / 1000
         return Stack(
             ipv4=str(connected.ipv4),
             ipv6=str(connected.ipv6),
             mtu=connected.mtu,
-            config=StackConfig(),
+            config=StackConfig(
+                tcp=TcpOptions(
+                    receive_buffer_limit=self.options.tcp_buffer_size,
+                    send_buffer_limit=self.options.tcp_buffer_size,
+                    keepalive_idle=keepalive or None,
+                    keepalive_interval=keepalive or 15.0,
+                )
+            ),
             random_bytes=self._platform.random_bytes,
         )
 
@@ -521,14 +530,19 @@ class Tunnel:
 
     async def _secure(self, stream: TcpStream, host: str, alpn: tuple[str, ...], timeout: float) -> TlsStream:
         config = TlsConfig(alpn=alpn, trust_anchors=self.options.trust_anchors)
-        return await wrap_tls(
-            stream,
-            host,
-            config,
-            timeout=timeout,
-            unix_time=self._platform.unix_time,
-            random_bytes=self._platform.random_bytes,
-        )
+        try:
+            async with asyncio.timeout(timeout):
+                return await wrap_tls(
+                    stream,
+                    host,
+                    config,
+                    unix_time=self._platform.unix_time,
+                    random_bytes=self._platform.random_bytes,
+                )
+        except TimeoutError as error:
+            if isinstance(error, SmolmixError):
+                raise
+            raise DeadlineError(f"TLS handshake with {host}", timeout) from error
 
     def _usable(self, part: _Part | None) -> _Part:
         """``part`` if the tunnel is up. :raises TunnelStateError: it is not (there is no other way out)."""
