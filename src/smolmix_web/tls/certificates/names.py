@@ -1,0 +1,343 @@
+"""Names in certificates: general names, matching a server name (RFC 9525), name constraints (RFC 5280).
+
+A server name is either an IP address, compared byte for byte, or a DNS name in ASCII (A-labels), compared
+without regard to case, where ``*`` may stand for exactly the leftmost label of a certificate's pattern. The
+subject's common name is never consulted.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+
+from smolmix_web.errors import MalformedError
+from smolmix_web.tls.certificates.der import (
+    BMP_STRING,
+    IA5_STRING,
+    PRINTABLE_STRING,
+    SEQUENCE,
+    SET,
+    TELETEX_STRING,
+    UNIVERSAL_STRING,
+    UTF8_STRING,
+    DerReader,
+    context,
+    read_whole,
+)
+
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
+_EMAIL_LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+", re.ASCII)
+_EMAIL_ADDRESS_OID = "1.2.840.113549.1.9.1"
+
+
+class NameKind(IntEnum):
+    """Tag numbers of GeneralName, RFC 5280 section 4.2.1.6."""
+
+    OTHER = 0
+    EMAIL = 1
+    DNS = 2
+    X400 = 3
+    DIRECTORY = 4
+    EDI_PARTY = 5
+    URI = 6
+    IP = 7
+    REGISTERED_ID = 8
+
+
+#: Kinds that constraints are evaluated for. Others, where constrained, may not appear at all.
+_EVALUATED = frozenset((NameKind.EMAIL, NameKind.DNS, NameKind.DIRECTORY, NameKind.URI, NameKind.IP))
+
+Rdn = frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class GeneralName:
+    """``value``: the string of EMAIL, DNS and URI in latin-1; the Name of DIRECTORY; else raw contents."""
+
+    kind: NameKind
+    value: bytes
+
+    @property
+    def text(self) -> str:
+        return self.value.decode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class NameConstraints:
+    permitted: tuple[GeneralName, ...]
+    excluded: tuple[GeneralName, ...]
+
+
+# -- parsing -----------------------------------------------------------------------------------------
+
+
+def _pull_general_name(reader: DerReader) -> GeneralName:
+    tag, contents, _ = reader.pull_element()
+    try:
+        kind = NameKind(tag & 0x1F)
+    except ValueError:
+        raise MalformedError(f"general name of unknown kind {tag & 0x1F}") from None
+    constructed = kind in (NameKind.OTHER, NameKind.X400, NameKind.DIRECTORY, NameKind.EDI_PARTY)
+    if tag != context(kind, constructed=constructed):
+        raise MalformedError(f"general name with tag {tag:#04x}")
+    if kind in (NameKind.EMAIL, NameKind.DNS, NameKind.URI) and not contents.isascii():
+        raise MalformedError("general name is not ASCII")
+    if kind == NameKind.DIRECTORY:
+        inner = DerReader(contents)
+        contents = inner.pull_encoded(SEQUENCE)
+        inner.expect_end()
+    return GeneralName(kind, contents)
+
+
+def pull_general_names(reader: DerReader) -> tuple[GeneralName, ...]:
+    """subjectAltName: at least one name, each well-formed for its kind."""
+    names = []
+    while reader.remaining:
+        name = _pull_general_name(reader)
+        if name.kind == NameKind.DNS:
+            dns_pattern_labels(name.text)
+        elif name.kind == NameKind.EMAIL:
+            _split_email(name.text)
+        elif name.kind == NameKind.IP and len(name.value) not in (4, 16):
+            raise MalformedError("IP address of a wrong length in a certificate")
+        names.append(name)
+    if not names:
+        raise MalformedError("empty list of alternative names")
+    return tuple(names)
+
+
+def pull_name_constraints(reader: DerReader) -> NameConstraints:
+    permitted, excluded = reader.pull_optional(context(0)), reader.pull_optional(context(1))
+    reader.expect_end()
+    if permitted is None and excluded is None:
+        raise MalformedError("empty name constraints")
+    return NameConstraints(_pull_subtrees(permitted), _pull_subtrees(excluded))
+
+
+def _pull_subtrees(contents: bytes | None) -> tuple[GeneralName, ...]:
+    if contents is None:
+        return ()
+    reader = DerReader(contents)
+    bases = []
+    while reader.remaining:
+        subtree = reader.pull_sequence()
+        base = _pull_general_name(subtree)
+        # minimum is 0 and so left out, maximum is absent: RFC 5280 allows nothing else.
+        subtree.expect_end()
+        _check_constraint(base)
+        bases.append(base)
+    if not bases:
+        raise MalformedError("empty list of subtrees")
+    return tuple(bases)
+
+
+def _check_constraint(base: GeneralName) -> None:
+    if base.kind == NameKind.DNS and base.value:
+        _labels(base.text)  # neither wildcards nor a leading period
+    elif base.kind == NameKind.IP:
+        if len(base.value) not in (8, 32):
+            raise MalformedError("IP constraint of a wrong length")
+        half = len(base.value) // 2
+        mask = int.from_bytes(base.value[half:], "big")
+        inverted = mask ^ ((1 << 8 * half) - 1)
+        if inverted & (inverted + 1):
+            raise MalformedError("IP constraint whose mask is not a prefix")
+    elif base.kind == NameKind.DIRECTORY:
+        directory_name(base.value)
+
+
+def _labels(name: str) -> list[str]:
+    labels = name.lower().split(".")
+    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        raise MalformedError("not a DNS name")
+    return labels
+
+
+def dns_pattern_labels(pattern: str) -> list[str]:
+    """Labels of a certificate's DNS name, the leftmost of which may be ``*``.
+
+    :raises MalformedError: not a name, or a wildcard elsewhere, or one right under a top-level domain.
+    """
+    if pattern.startswith("*."):
+        rest = _labels(pattern[2:])
+        if len(rest) < 2:
+            raise MalformedError("wildcard for a whole top-level domain")
+        return ["*", *rest]
+    return _labels(pattern)
+
+
+@lru_cache(maxsize=512)
+def directory_name(encoded: bytes) -> tuple[Rdn, ...]:
+    """A Name as comparable values: RFC 5280 section 7.1, by ignoring case and inner white space."""
+    reader, rdns = read_whole(encoded), []
+    while reader.remaining:
+        attributes, rdn = DerReader(reader.pull(SET)), set()
+        while attributes.remaining:
+            attribute = attributes.pull_sequence()
+            oid, (tag, contents, whole) = attribute.pull_oid(), attribute.pull_element()
+            attribute.expect_end()
+            rdn.add((oid, _comparable(tag, contents, whole)))
+        if not rdn:
+            raise MalformedError("empty relative distinguished name")
+        rdns.append(frozenset(rdn))
+    return tuple(rdns)
+
+
+def _comparable(tag: int, contents: bytes, whole: bytes) -> str:
+    encodings = {
+        UTF8_STRING: "utf-8",
+        PRINTABLE_STRING: "ascii",
+        IA5_STRING: "ascii",
+        TELETEX_STRING: "latin-1",
+        BMP_STRING: "utf-16-be",
+        UNIVERSAL_STRING: "utf-32-be",
+    }
+    if tag not in encodings:
+        return "#" + whole.hex()
+    try:
+        text = contents.decode(encodings[tag])
+    except UnicodeDecodeError:
+        raise MalformedError("bad string in a name") from None
+    return " ".join(text.casefold().split())
+
+
+def email_addresses(encoded: bytes) -> list[GeneralName]:
+    """emailAddress attributes of a subject, which e-mail constraints also cover when there is no SAN."""
+    return [
+        GeneralName(NameKind.EMAIL, value.encode("utf-8"))
+        for rdn in directory_name(encoded)
+        for oid, value in rdn
+        if oid == _EMAIL_ADDRESS_OID
+    ]
+
+
+def _split_email(address: str) -> tuple[str, str]:
+    local, at, host = address.rpartition("@")
+    if not at or not _EMAIL_LOCAL.fullmatch(local):
+        raise MalformedError("bad e-mail address in a certificate")
+    return local, ".".join(_labels(host))
+
+
+# -- matching a server name --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ServerName:
+    """What the user asked for: exactly one of both is set."""
+
+    dns: str | None
+    ip: bytes | None
+
+    @classmethod
+    def parse(cls, text: str) -> ServerName:
+        """:raises MalformedError: neither an IP address (brackets allowed) nor a DNS name in ASCII."""
+        bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+        try:
+            return cls(None, ipaddress.ip_address(bare).packed)
+        except ValueError:
+            pass
+        labels = _labels(text.removesuffix("."))
+        if labels[-1].isdigit():
+            raise MalformedError("a DNS name does not end in a number")
+        return cls(".".join(labels), None)
+
+    def matches(self, name: GeneralName) -> bool:
+        if self.ip is not None:
+            return name.kind == NameKind.IP and name.value == self.ip
+        return name.kind == NameKind.DNS and self._matches_dns(dns_pattern_labels(name.text))
+
+    def _matches_dns(self, pattern: list[str]) -> bool:
+        assert self.dns is not None
+        labels = self.dns.split(".")
+        if pattern[0] == "*":
+            return len(labels) == len(pattern) and labels[1:] == pattern[1:]
+        return labels == pattern
+
+
+# -- constraints -------------------------------------------------------------------------------------
+
+
+def _dns_within(labels: list[str], base: str) -> bool:
+    if not base:
+        return True
+    wanted = base.lower().split(".")
+    return len(labels) >= len(wanted) and labels[-len(wanted) :] == wanted
+
+
+def _host_within(host: str, base: str) -> bool:
+    """Hosts of e-mail addresses and URIs: a leading period means subdomains only, else this very host."""
+    host, base = host.lower(), base.lower()
+    return host.endswith(base) and len(host) > len(base) if base.startswith(".") else host == base
+
+
+def _uri_host(uri: str) -> str:
+    found = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)", uri)
+    if not found:
+        raise MalformedError("URI without a host under a URI constraint")
+    host = found[1].rpartition("@")[2]
+    host = host.rpartition(":")[0] if re.search(r":\d*$", host) else host
+    _labels(host)
+    return host
+
+
+def _within(name: GeneralName, base: GeneralName, *, wildcard_may: bool) -> bool:
+    """Whether ``name`` lies in the subtree. A wildcard stands for many names: ``wildcard_may`` asks whether
+    *some* of them lie inside (for exclusion), otherwise *all* of them must (for permission).
+    """
+    if name.kind == NameKind.DNS:
+        labels = dns_pattern_labels(name.text)
+        if labels[0] != "*":
+            return _dns_within(labels, base.text)
+        if _dns_within(labels[1:], base.text):
+            return True
+        return wildcard_may and base.text.lower().split(".")[1:] == labels[1:]
+    if name.kind == NameKind.IP:
+        size = len(name.value)
+        if len(base.value) != 2 * size:
+            return False
+        address, network, mask = (
+            int.from_bytes(part, "big") for part in (name.value, base.value[:size], base.value[size:])
+        )
+        return address & mask == network & mask
+    if name.kind == NameKind.DIRECTORY:
+        wanted = directory_name(base.value)
+        return directory_name(name.value)[: len(wanted)] == wanted
+    if name.kind == NameKind.EMAIL:
+        local, host = _split_email(name.text)
+        if "@" in base.text:
+            base_local, base_host = _split_email(base.text)
+            return local == base_local and host == base_host
+        return _host_within(host, base.text)
+    return _host_within(_uri_host(name.text), base.text)
+
+
+class ConstraintBudget:
+    """Bounds the work that constraints may cause: names times subtrees, over a whole validation."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, comparisons: int = 100_000) -> None:
+        self.left = comparisons
+
+    def spend(self, comparisons: int) -> None:
+        """:raises MalformedError: a chain made to keep the verifier busy."""
+        self.left -= comparisons
+        if self.left < 0:
+            raise MalformedError("too many name constraints to check")
+
+
+def violates(name: GeneralName, constraints: NameConstraints, budget: ConstraintBudget) -> bool:
+    """Whether ``name`` is outside of the permitted or inside the excluded subtrees of its kind."""
+    budget.spend(len(constraints.permitted) + len(constraints.excluded))
+    permitted = [base for base in constraints.permitted if base.kind == name.kind]
+    excluded = [base for base in constraints.excluded if base.kind == name.kind]
+    if not permitted and not excluded:
+        return False
+    if name.kind not in _EVALUATED:
+        return True
+    if any(_within(name, base, wildcard_may=True) for base in excluded):
+        return True
+    return bool(permitted) and not any(_within(name, base, wildcard_may=False) for base in permitted)
