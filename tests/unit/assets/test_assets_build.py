@@ -1,0 +1,194 @@
+"""The folder of assets holds what its manifest says, and nothing with a wrong hash gets into it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smolmix_web.assets import AssetError, Sources, build_assets
+from smolmix_web.assets.build import _built_digest, _digest
+from smolmix_web.assets.wheels import pack_own_wheel, parse_pins
+
+CHECKOUT = Path(__file__).parents[3]
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def lock(packages: dict[str, tuple[bytes, list[str]]], abi: str = "2026_0") -> dict[str, Any]:
+    return {
+        "info": {"abi_version": abi, "arch": "wasm32", "platform": "emscripten_5_0_3"},
+        "packages": {
+            name: {"file_name": f"{name}-1.whl", "sha256": digest(data), "depends": depends}
+            for name, (data, depends) in packages.items()
+        },
+    }
+
+
+PINNED = {
+    "cryptography": (b"pinned cryptography", ["cffi"]),
+    "cffi": (b"pinned cffi", ["pycparser"]),
+    "pycparser": (b"pinned pycparser", []),
+    "unrelated": (b"unrelated", []),
+}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Sources:
+    """A checkout in small: our package as it is, everything else a few bytes."""
+    root = tmp_path / "checkout"
+    (root / "worker" / "crypto").mkdir(parents=True)
+    (root / "worker" / "worker.js").write_text("// worker")
+    (root / "worker" / "tsconfig.json").write_text("{}")
+    (root / "worker" / "smolmix.d.ts").write_text("export {}")
+    (root / "worker" / "protocol.js").write_text("export const PROTOCOL_VERSION = 7;\n")
+    (root / "worker" / "crypto" / "npm-crypto.js").write_text("export const a = 1;")
+    (root / "package-lock.json").write_text("{}")
+    (root / "src").mkdir()
+    (root / "src" / "smolmix_web").symlink_to(CHECKOUT / "src" / "smolmix_web")
+    pyodide = root / "node_modules" / "pyodide"
+    pyodide.mkdir(parents=True)
+    for name in ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip"):
+        (pyodide / name).write_text(name)
+    (pyodide / "pyodide-lock.json").write_text(json.dumps(lock(PINNED)))
+    (pyodide / "package.json").write_text('{"version": "314.0.7"}')
+    # Downloads and the bundler have been here before.
+    (root / "build" / "wheels").mkdir(parents=True)
+    (root / "build" / "npm-crypto.js").write_text("export const a=1;")
+    os.utime(root / "build" / "npm-crypto.js", (2**31, 2**31))
+    return Sources(root)
+
+
+@pytest.fixture
+def no_downloads(monkeypatch: pytest.MonkeyPatch, checkout: Sources) -> None:
+    monkeypatch.setattr("smolmix_web.assets.build.download_pure_wheels", lambda sources, cache: [])
+
+
+def distribution(folder: Path, files: dict[str, bytes], own_lock: dict[str, Any] | None = None) -> str:
+    folder.mkdir()
+    for name, data in files.items():
+        (folder / f"{name}-1.whl").write_bytes(data)
+    if own_lock:
+        (folder / "pyodide-lock.json").write_text(json.dumps(own_lock))
+    return str(folder)
+
+
+def test_pins_are_read_with_their_hashes():
+    pins = parse_pins(Sources(CHECKOUT).requirements.read_text())
+    assert {name.rpartition("-")[0] for name, _ in pins} >= {"h11", "wsproto", "dnspython"}
+
+
+def test_own_wheel_is_reproducible_and_importable(tmp_path):
+    sources = Sources(CHECKOUT)
+    (tmp_path / "again").mkdir()
+    wheel = pack_own_wheel(sources, tmp_path)
+    assert pack_own_wheel(sources, tmp_path / "again").read_bytes() == wheel.read_bytes()
+    # It carries what a page runs: everything imports from the wheel itself.
+    code = (
+        "import smolmix_web, smolmix_web.bridge.handlers, smolmix_web.options, pathlib;"
+        "print(pathlib.Path(smolmix_web.__file__).parents[1])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code], env={"PYTHONPATH": str(wheel)}, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == str(wheel), done.stderr
+
+
+def test_own_wheel_leaves_out_what_no_page_runs(tmp_path):
+    names = zipfile.ZipFile(pack_own_wheel(Sources(CHECKOUT), tmp_path)).namelist()
+    assert not [name for name in names if "/localnet/" in name or "/cli/" in name or "native" in name]
+    assert not [name for name in names if "__pycache__" in name]
+    assert any(name.endswith("/RECORD") for name in names)
+
+
+@pytest.mark.usefixtures("no_downloads")
+def test_manifest_lists_every_file_with_its_hash(checkout, tmp_path):
+    out = tmp_path / "out"
+    manifest = build_assets(out, distribution="none", sources=checkout)
+    assert json.loads((out / "manifest.json").read_text()) == manifest
+    files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert files - {"manifest.json"} == set(manifest["files"])
+    for name, entry in manifest["files"].items():
+        data = (out / name).read_bytes()
+        assert (entry["sha256"], entry["size"]) == (digest(data), len(data))
+    assert {"worker.js", "smolmix.d.ts", "pyodide/pyodide.asm.wasm"} <= files
+    assert "tsconfig.json" not in files
+    assert manifest["protocol"] == 7
+    assert manifest["providers"] == {"npm": {"module": "npm-crypto.js"}}
+    assert not list(tmp_path.glob(".out-*"))
+
+
+@pytest.mark.usefixtures("no_downloads")
+def test_cryptography_of_the_pinned_distribution_is_taken(checkout, tmp_path):
+    given = distribution(tmp_path / "dist", {name: data for name, (data, _) in PINNED.items()})
+    manifest = build_assets(tmp_path / "out", distribution=given, sources=checkout)
+    assert sorted(manifest["providers"]["cryptography"]["wheels"]) == [
+        "wheels/cffi-1.whl",
+        "wheels/cryptography-1.whl",
+        "wheels/pycparser-1.whl",
+    ]
+
+
+@pytest.mark.usefixtures("no_downloads")
+def test_a_wheel_with_a_wrong_hash_is_refused(checkout, tmp_path):
+    files = {name: data for name, (data, _) in PINNED.items()} | {"cffi": b"not cffi"}
+    with pytest.raises(AssetError, match="cffi"):
+        build_assets(tmp_path / "out", distribution=distribution(tmp_path / "dist", files), sources=checkout)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("no_downloads")
+def test_a_folder_of_the_same_abi_may_bring_its_own_lock(checkout, tmp_path):
+    other = {"cryptography": (b"other cryptography", ["cffi"]), "cffi": (b"other cffi", [])}
+    files = {name: data for name, (data, _) in other.items()}
+    said: list[str] = []
+    given = distribution(tmp_path / "dist", files, lock(other))
+    manifest = build_assets(tmp_path / "out", distribution=given, sources=checkout, log=said.append)
+    assert len(manifest["providers"]["cryptography"]["wheels"]) == 2
+    assert any("its own lock file was used" in line for line in said)
+
+
+@pytest.mark.usefixtures("no_downloads")
+@pytest.mark.parametrize("defect", ["abi", "hash", "missing"])
+def test_a_folder_that_its_own_lock_does_not_describe_is_refused(checkout, tmp_path, defect):
+    other = {"cryptography": (b"other cryptography", [])}
+    files = {"missing": {}, "hash": {"cryptography": b"changed"}}.get(
+        defect, {"cryptography": b"other cryptography"}
+    )
+    given = distribution(tmp_path / "dist", files, lock(other, abi="2025_0" if defect == "abi" else "2026_0"))
+    with pytest.raises(AssetError):
+        build_assets(tmp_path / "out", distribution=given, sources=checkout)
+
+
+@pytest.mark.usefixtures("no_downloads")
+def test_a_folder_that_is_not_ours_is_left_alone(checkout, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("years of work")
+    with pytest.raises(AssetError, match="left alone"):
+        build_assets(out, distribution="none", sources=checkout)
+    assert (out / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.usefixtures("no_downloads")
+def test_assets_are_stale_when_a_source_changes(checkout, tmp_path):
+    out = tmp_path / "out"
+    build_assets(out, distribution="none", sources=checkout)
+    assert _built_digest(out) == _digest(checkout, "none")
+    (checkout.root / "worker" / "worker.js").write_text("// changed")
+    assert _built_digest(out) != _digest(checkout, "none")
+    assert _built_digest(tmp_path / "nowhere") is None
+
+
+def test_a_missing_npm_install_says_what_to_do(tmp_path):
+    with pytest.raises(AssetError, match="npm ci"):
+        _ = Sources(tmp_path).pyodide
