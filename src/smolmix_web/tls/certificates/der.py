@@ -1,6 +1,6 @@
 """A strict reader for DER (ITU-T X.690 section 10), as far as X.509 needs it.
 
-Anything that BER allows and DER forbids is refused: indefinite lengths, lengths or integers longer than needed,
+Anything that BER allows and DER forbids is refused: indefinite lengths, non-minimal lengths or integers,
 booleans other than 00 and FF. Raises :class:`~smolmix_web.errors.MalformedError` and nothing else.
 """
 
