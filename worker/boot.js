@@ -18,7 +18,7 @@
  * @property {string} pyodide
  * @property {Record<string, {sha256: string, size: number}>} files
  * @property {string[]} wheels
- * @property {{npm?: {module: string}, cryptography?: {wheels: string[]}}} providers
+ * @property {{npm: {module: string}, cryptography?: {wheels: string[]}}} providers
  */
 
 /** @typedef {(text: string, buffer: Uint8Array | undefined) => void} Post */
@@ -30,7 +30,6 @@
  * @typedef {object} Pyodide
  * @property {string} version
  * @property {(archive: ArrayBuffer, format: 'wheel', options: {extractDir: string}) => void} unpackArchive
- * @property {(name: string, module: object) => void} registerJsModule
  * @property {(name: string) => any} pyimport
  */
 
@@ -82,11 +81,10 @@ export async function boot({ assets, version, provider, post, onProgress }) {
   const extractDir = sitePackages(pyodide);
   for (const wheel of await downloads) pyodide.unpackArchive(wheel, 'wheel', { extractDir });
   const npm = await bundle;
-  if (npm) pyodide.registerJsModule('smolmix_npm_crypto', npm);
   reached('packages');
-  /** @type {{start: (post: Post, provider: string) => Receive, destroy: () => void}} */
+  /** @type {{start: (post: Post, provider: string, npm: object) => Receive, destroy: () => void}} */
   const entry = pyodide.pyimport('smolmix_web.bridge.entry');
-  const receive = entry.start(post, chosen);
+  const receive = entry.start(post, chosen, npm);
   entry.destroy();
   reached('bridge');
   return { receive, summary: { version: manifest.version, pyodide: pyodide.version, provider: chosen } };
@@ -136,10 +134,14 @@ async function fetchOrThrow(url, init) {
   return response;
 }
 
-/** BLAKE3 comes from the bundle with either provider. @param {string} assets @param {Manifest} manifest */
+/** Both providers need it: `cryptography` has no BLAKE3. @param {string} assets @param {Manifest} manifest */
 async function importBundle(assets, manifest) {
-  const path = manifest.providers.npm?.module;
-  return path ? import(new URL(path, assets).href) : null;
+  const url = new URL(manifest.providers.npm.module, assets).href;
+  try {
+    return await import(url);
+  } catch (error) {
+    throw new BootError('ASSETS', `${url} could not be loaded: ${error}`);
+  }
 }
 
 /** @param {string} assets @returns {Promise<Pyodide>} */

@@ -37,6 +37,8 @@ export interface MixTunnelOptions {
   tcpBufferSize?: number | null;
   /** Redirects a fetch follows. Default 5. */
   maxRedirects?: number | null;
+  /** PEM certificates of authorities to trust besides Mozilla's roots. */
+  trustAnchors?: string | null;
   /** `log` events and console output by layer. Default false. */
   debug?: boolean | null;
 
@@ -60,21 +62,26 @@ export interface MixFetchInit {
   timeout?: number | null;
 }
 
-/**
- * `idle` before the first set-up. `failed` and `shutdown` are not final: set up again.
- */
 export interface TunnelState {
-  state: 'idle' | 'connecting' | 'ready' | 'shutting_down' | 'shutdown' | 'failed';
-  /** Of `failed`. */
-  reason?: { code: string; message: string };
+  /**
+   * `idle` before the first set-up. `reconnecting`: the gateway or the exit was lost and is being replaced.
+   * `failed` and `shutdown` are not final: set up again.
+   */
+  state: 'idle' | 'connecting' | 'ready' | 'reconnecting' | 'shutting_down' | 'shutdown' | 'failed';
+  /** A sentence for people. */
+  reason: string;
+  /** Of `failed`: the code of the error. */
+  code?: string;
 }
 
 /** Detail of a `progress` event. */
 export interface TunnelProgress {
   /** `boot:…` while the worker starts, then the stages of the tunnel. */
-  stage: string;
+  stage: 'boot:manifest' | 'boot:python' | 'boot:packages' | 'boot:bridge' | 'keys' | 'directory' | 'gateway' | 'exit' | 'ready';
   /** 0 to 1, within boot or within the tunnel's set-up. */
   fraction: number;
+  /** A few words for people, from the tunnel's own stages. */
+  detail?: string;
 }
 
 /** Detail of a `log` event. */
@@ -84,15 +91,31 @@ export interface TunnelLog {
   message: string;
 }
 
-export type TunnelInfo = Record<string, any> & {
+export interface TunnelInfo {
   /** Version of smolmix-web. */
   version: string;
   /** Cryptographic provider in use, with its version where it has one. */
   provider: string;
-};
+  platform: string;
+  state: TunnelState['state'];
+  reason: string;
+  /** URL of the directory. */
+  network: string;
+  /** Base58 identity and URL of the entry gateway. */
+  gateway: string | null;
+  gatewayUrl: string | null;
+  /** Our own Nym address, and the exit's. */
+  address: string | null;
+  exit: string | null;
+  /** Protocol spoken with the exit, and what it gave us. */
+  iprVersion: number | null;
+  ipv4: string | null;
+  ipv6: string | null;
+  mtu: number | null;
+}
 
-/** Counters by layer. */
-export type TunnelStats = Record<string, any>;
+/** Counters by layer (`driver`, `gateway`, `nym`, `ipr`, `stack`, `fetch`, `bridge`). */
+export type TunnelStats = Record<string, Record<string, number>>;
 
 /** What went wrong; the `cause` of the `TypeError`s and time-outs of `mixFetch`. */
 export declare class MixError extends Error {

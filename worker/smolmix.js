@@ -33,7 +33,7 @@ export const tunnelEvents = new EventTarget();
 export async function setupMixTunnel(options = {}) {
   if (shared) {
     const { state } = await shared.tunnel.getState();
-    const alive = state === 'connecting' || state === 'ready';
+    const alive = ['connecting', 'ready', 'reconnecting'].includes(state);
     if (alive && !sameOptions(shared.options, options)) {
       throw new MixError({ code: 'MISUSE', message: 'the tunnel is up with other options; disconnect it first' });
     }
@@ -67,17 +67,17 @@ export async function disconnectMixTunnel() {
 
 /** @returns {Promise<TunnelState>} */
 export async function getTunnelState() {
-  return shared ? shared.tunnel.getState() : { state: 'idle' };
+  return (shared?.tunnel ?? idle).getState();
 }
 
 /** Gateway, exit, addresses, versions and crypto provider of the ready tunnel. @returns {Promise<TunnelInfo>} */
 export async function getTunnelInfo() {
-  return tunnelOrThrow().getInfo();
+  return (shared?.tunnel ?? idle).getInfo();
 }
 
 /** Counters of every layer. @returns {Promise<TunnelStats>} */
 export async function getTunnelStats() {
-  return tunnelOrThrow().getStats();
+  return (shared?.tunnel ?? idle).getStats();
 }
 
 /**
@@ -123,7 +123,3 @@ export class MixWebSocket extends EventTarget {
 
 /** Stands for the shared tunnel before there is one; every call on it fails as it should. */
 const idle = new MixTunnel();
-
-function tunnelOrThrow() {
-  return shared?.tunnel ?? idle;
-}

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** @import {MixFetchInit, MixTunnelOptions, TunnelInfo, TunnelStats, TunnelState} from './smolmix.js' */
+/** @import {MixFetchInit, MixTunnelOptions, TunnelInfo, TunnelLog, TunnelStats, TunnelState} from './smolmix.js' */
 /** @import {MixTunnel as MixTunnelType} from './smolmix.js' */
 /** @import {EventName} from './protocol.js' */
 /** @import {ResponseHead} from './response.js' */
@@ -32,7 +32,7 @@ export class MixTunnel {
   /** @type {Promise<void> | null} */
   #disconnecting = null;
   /** @type {TunnelState} */
-  #state = { state: 'idle' };
+  #state = { state: 'idle', reason: 'not set up yet' };
 
   /** @param {MixTunnelOptions} [options] */
   constructor(options = {}) {
@@ -116,23 +116,21 @@ export class MixTunnel {
   /** @returns {Promise<WorkerLink>} the link of a tunnel that is ready */
   async #ready() {
     if (this.#setup) await this.#setup;
-    if (!this.#link || this.#state.state !== 'ready') {
-      const { state, reason } = this.#state;
-      const why = reason ? `${state}: ${reason.message}` : state;
-      throw new MixError({
-        code: 'TUNNEL_NOT_READY',
-        message: `the tunnel is not ready (${why}); set it up first`,
-        retriable: true,
-      });
-    }
-    return this.#link;
+    const { state, reason } = this.#state;
+    // While it reconnects, Python decides what can wait.
+    if (this.#link && (state === 'ready' || state === 'reconnecting')) return this.#link;
+    throw new MixError({
+      code: 'TUNNEL_NOT_READY',
+      message: `the tunnel is ${state} (${reason}); set it up first`,
+      retriable: true,
+    });
   }
 
   async #start() {
     // A tunnel that is on its way out keeps its gateway session until it is gone.
     if (this.#disconnecting) await this.#disconnecting;
     this.#dropLink('a new tunnel is being set up');
-    this.#setState({ state: 'connecting' });
+    this.#setState({ state: 'connecting', reason: 'starting the worker' });
     const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'smolmix' });
     const link = new WorkerLink(
       worker,
@@ -148,7 +146,6 @@ export class MixTunnel {
         provider: cryptoProvider ?? 'auto',
       });
       await link.request('setup', { options });
-      this.#setState({ state: 'ready' });
     } catch (error) {
       this.#onFailure(link, /** @type {MixError} */ (error));
       throw error;
@@ -160,14 +157,14 @@ export class MixTunnel {
     if (!link) return;
     this.#setup?.catch(() => {});
     this.#setup = null;
-    this.#setState({ state: 'shutting_down' });
+    this.#setState({ state: 'shutting_down', reason: 'disconnect was called' });
     try {
       await link.request('disconnect', {});
     } catch {
       // It failed before; there is nothing left to close in order.
     }
     if (this.#link === link) this.#dropLink('the tunnel was disconnected');
-    this.#setState({ state: 'shutdown' });
+    this.#setState({ state: 'shutdown', reason: 'disconnected' });
   }
 
   /** @param {string} reason */
@@ -179,11 +176,14 @@ export class MixTunnel {
   /** @param {WorkerLink} link @param {EventName} event @param {any} detail */
   #onEvent(link, event, detail) {
     if (link !== this.#link) return;
+    if (event === 'log') print(detail);
     if (event !== 'statechange') {
       this.events.dispatchEvent(new CustomEvent(event, { detail }));
-    } else if (detail.state === 'failed') {
-      this.#onFailure(link, new MixError({ code: 'TUNNEL_CLOSED', message: 'the tunnel failed', ...detail.reason }));
-    }
+    } else if (detail.state !== 'failed') {
+      this.#setState(detail);
+    } else if (this.#state.state !== 'connecting') {
+      this.#onFailure(link, new MixError({ code: 'TUNNEL_CLOSED', message: detail.reason }));
+    } // A set-up that fails is told by its rejection, which knows more.
   }
 
   /** The tunnel is lost; the next `setup` starts anew. @param {WorkerLink} link @param {MixError} error */
@@ -192,14 +192,24 @@ export class MixTunnel {
     this.#setup = null;
     this.#link = null;
     link.terminate(new MixError({ ...error, code: 'TUNNEL_CLOSED', message: `the tunnel failed: ${error.message}` }));
-    this.#setState({ state: 'failed', reason: { code: error.code, message: error.message } });
+    this.#setState({ state: 'failed', reason: error.message, code: error.code });
   }
 
   /** @param {TunnelState} state */
   #setState(state) {
+    if (state.state === this.#state.state) return;
     this.#state = state;
     this.events.dispatchEvent(new CustomEvent('statechange', { detail: { ...state } }));
   }
+}
+
+/** @param {TunnelLog} record */
+function print({ level, layer, message }) {
+  const line = `[smolmix] ${layer}: ${message}`;
+  if (level === 'debug') console.debug(line);
+  else if (level === 'info') console.info(line);
+  else if (level === 'warning') console.warn(line);
+  else console.error(line);
 }
 
 /** @param {MixTunnelOptions} options @returns {MixTunnelOptions} */

@@ -8,35 +8,34 @@ from typing import Any
 
 from pyodide.ffi import create_proxy
 
-from smolmix_web import __version__, crypto
+from smolmix_web import crypto
 from smolmix_web.bridge.buffers import give_bytes, take_bytes
 from smolmix_web.bridge.handlers import Handlers, TunnelLike
 from smolmix_web.bridge.messages import EventMessage, ToPage, emit_message, parse_message
 from smolmix_web.options import TunnelOptions
 from smolmix_web.platform.browser import BrowserPlatform
+from smolmix_web.platform.npm_crypto import NpmProvider
 from smolmix_web.tunnel import Tunnel
 
 
-def start(post: Callable[[str, Any], None], provider: str) -> Any:
+def start(post: Callable[[str, Any], None], provider: str, npm: Any) -> Any:
     """Install the crypto provider and return the function that takes the page's messages.
 
     ``post(text, buffer)`` and the returned ``receive(text, buffer)`` carry what :mod:`.messages` defines.
-    ``provider`` is ``"cryptography"`` or ``"npm"``.
+    ``provider`` is ``"cryptography"`` or ``"npm"``; ``npm`` is the module of the npm bundle.
     """
-    install_provider(provider)
+    install_provider(provider, npm)
 
     def send(message: ToPage) -> None:
         text, data = emit_message(message)
         post(text, give_bytes(data))
 
     async def connect(options: TunnelOptions, on_event: Callable[[Any], None]) -> TunnelLike:
-        if options.debug:
-            logging.getLogger("smolmix_web").setLevel(logging.DEBUG)
+        logging.getLogger("smolmix_web").setLevel(logging.DEBUG if options.debug else logging.INFO)
         return await Tunnel.connect(options, platform=BrowserPlatform(), on_event=on_event)
 
     logging.getLogger("smolmix_web").addHandler(PageLogHandler(send))
-    extra_info = {"version": __version__, "provider": crypto.provider().name}
-    handlers = Handlers(send, connect, extra_info=extra_info)
+    handlers = Handlers(send, connect)
 
     def receive(text: str, buffer: Any) -> None:
         handlers.receive(parse_message(text, take_bytes(buffer)))
@@ -45,16 +44,15 @@ def start(post: Callable[[str, Any], None], provider: str) -> Any:
     return create_proxy(receive)
 
 
-def install_provider(name: str) -> None:
+def install_provider(name: str, npm: Any) -> None:
     """:raises ImportError: the assets hold no such provider."""
+    provider = NpmProvider(npm)
     if name == "npm":
-        from smolmix_web.platform.npm_crypto import NpmProvider
-
-        crypto.install(NpmProvider())
+        crypto.install(provider)
     else:
         from smolmix_web.crypto.pyca import PycaProvider
 
-        crypto.install(PycaProvider())
+        crypto.install(PycaProvider(blake3=provider.blake3))
 
 
 class PageLogHandler(logging.Handler):

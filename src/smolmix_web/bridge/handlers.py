@@ -36,10 +36,12 @@ from smolmix_web.bridge.messages import (
     describe,
 )
 from smolmix_web.errors import LocalProtocolError, NetworkError, TunnelStateError
+from smolmix_web.fetch.request import RedirectMode
 from smolmix_web.options import TunnelOptions
 
 logger = logging.getLogger(__name__)
 
+STATS_INTERVAL = 1.0
 # One part of a streamed request body; the page's stream decides the true size of its chunks.
 UPLOAD_CHUNK = 64 * 1024
 # Statuses whose responses have no body whatever the headers say (Fetch standard, "null body status").
@@ -75,7 +77,7 @@ class TunnelLike(Protocol):
         method: str,
         headers: list[tuple[str, str]],
         body: bytes | AsyncIterator[bytes] | None,
-        redirect: str,
+        redirect: RedirectMode,
         max_redirects: int | None,
         timeout: float | None,
     ) -> Response: ...
@@ -100,16 +102,17 @@ class Exchange:
 class Handlers:
     """Serves one page.
 
-    ``post`` takes messages to it; ``connect`` makes the tunnel; ``extra_info`` is added to the tunnel's
-    own in answers to ``info``.
+    ``post`` takes messages to it; ``connect`` makes the tunnel. While the tunnel is up, its counters go to
+    the page every ``stats_interval`` seconds.
     """
 
     def __init__(
-        self, post: Callable[[ToPage], None], connect: Connect, *, extra_info: dict[str, Any] | None = None
+        self, post: Callable[[ToPage], None], connect: Connect, *, stats_interval: float = STATS_INTERVAL
     ) -> None:
         self._post = post
         self._connect = connect
-        self._extra_info = extra_info or {}
+        self._stats_interval = stats_interval
+        self._stats_task: asyncio.Task[None] | None = None
         self._tunnel: TunnelLike | None = None
         self._tasks: dict[int, asyncio.Task[ToPage]] = {}
         self._exchanges: dict[int, Exchange] = {}
@@ -142,6 +145,7 @@ class Handlers:
         if self._tunnel is not None:
             raise TunnelStateError("this worker has a tunnel already")
         self._tunnel = await self._connect(TunnelOptions.from_mapping(message.options), self._on_event)
+        self._stats_task = asyncio.get_running_loop().create_task(self._send_stats(), name="stats")
 
     async def _disconnect(self, message: Disconnect) -> None:
         # An unfinished set-up ends here as well: disconnect means that nothing goes on.
@@ -150,6 +154,9 @@ class Handlers:
                 self._abort(identifier)
         while others := [task for key, task in self._tasks.items() if key != message.id]:
             await asyncio.wait(others)
+        if self._stats_task is not None:
+            self._stats_task.cancel()
+            self._stats_task = None
         if self._closing:
             await asyncio.wait(self._closing)
         tunnel, self._tunnel = self._tunnel, None
@@ -157,10 +164,10 @@ class Handlers:
             await tunnel.aclose()
 
     async def _info(self, _: Info) -> dict[str, Any]:
-        return self._open_tunnel().info() | self._extra_info
+        return self._open_tunnel().info()
 
     async def _stats(self, _: Stats) -> dict[str, Any]:
-        return self._open_tunnel().stats() | {"bridge": self.counters()}
+        return self._all_stats()
 
     async def _resolve(self, message: Resolve) -> str:
         return await self._open_tunnel().resolve(message.host)
@@ -244,6 +251,14 @@ class Handlers:
         # Here and not in _serve: a task that is cancelled before its first step never enters its coroutine.
         self._tasks.pop(identifier, None)
         self._post(FailureMessage(identifier, ABORTED) if task.cancelled() else task.result())
+
+    async def _send_stats(self) -> None:
+        while True:
+            await asyncio.sleep(self._stats_interval)
+            self._post(EventMessage("stats", self._all_stats()))
+
+    def _all_stats(self) -> dict[str, Any]:
+        return self._open_tunnel().stats() | {"bridge": self.counters()}
 
     def _open_tunnel(self) -> TunnelLike:
         if self._tunnel is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final
 
 from smolmix_web.errors import DeadlineError, LocalProtocolError, OptionError, SmolmixError
+from smolmix_web.fetch.request import RedirectMode
 
 PROTOCOL_VERSION: Final = 1
 
@@ -55,7 +56,7 @@ class Fetch:
     method: str
     headers: list[tuple[str, str]]
     body: bytes | str | None
-    redirect: str
+    redirect: RedirectMode
     max_redirects: int | None
     timeout: int | None
 

@@ -112,7 +112,7 @@ class Page:
         self.tunnel = ScriptedTunnel()
         self.options: TunnelOptions | None = None
         self.on_event: Callable[[Any], None] = lambda event: None
-        self.handlers = Handlers(self.posted.append, self.connect, extra_info={"provider": "test"})
+        self.handlers = Handlers(self.posted.append, self.connect)
 
     async def connect(self, options: TunnelOptions, on_event: Callable[[Any], None]) -> ScriptedTunnel:
         self.options, self.on_event = options, on_event
@@ -146,10 +146,11 @@ def fetch(identifier: int, url: str, *, method: str = "GET", body: Any = None, t
 
 
 @pytest.fixture
-async def page() -> Page:
+async def page() -> AsyncIterator[Page]:
     page = Page()
     assert await page.ask(Setup(1, {"clientId": "abc"})) == ResultMessage(1)
-    return page
+    yield page
+    await page.ask(Disconnect(-1))
 
 
 async def test_setup_passes_the_options_on(page):
@@ -174,8 +175,21 @@ async def test_a_second_setup_is_refused(page):
     assert isinstance(answer, FailureMessage)
 
 
-async def test_info_adds_what_the_worker_knows(page):
-    assert await page.ask(Info(2)) == ResultMessage(2, {"gateway": "G", "provider": "test"})
+async def test_info_is_the_tunnels(page):
+    assert await page.ask(Info(2)) == ResultMessage(2, {"gateway": "G"})
+
+
+async def test_counters_come_by_themselves_until_disconnect():
+    page = Page()
+    page.handlers = Handlers(page.posted.append, page.connect, stats_interval=0.001)
+    await page.ask(Setup(1, {}))
+    await asyncio.sleep(0.05)
+    await page.ask(Disconnect(2))
+    reports = [item for item in page.posted if isinstance(item, EventMessage) and item.event == "stats"]
+    assert len(reports) > 2
+    assert reports[0].detail == {"sent": 3, "bridge": NOTHING_LEFT}
+    await asyncio.sleep(0.02)
+    assert [item for item in page.posted if isinstance(item, EventMessage)] == reports
 
 
 async def test_stats_count_what_is_held(page):
