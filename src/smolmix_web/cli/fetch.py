@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(chosen: argparse.Namespace) -> int:
     """Carry the command out; returns the exit code."""
     options = tunnel_options(chosen)
+    body = _body(chosen.data)
     headers = [_header(text) for text in chosen.header]
     # Without a client id nothing is kept: the next call is another client.
     platform = NativePlatform(default_storage_folder() if chosen.client_id else None)
@@ -59,7 +60,7 @@ async def run(chosen: argparse.Namespace) -> int:
             chosen.url,
             method=chosen.method or ("GET" if chosen.data is None else "POST"),
             headers=headers,
-            body=_body(chosen.data),
+            body=body,
             redirect=chosen.redirect,
             timeout=chosen.timeout,
         )
@@ -108,13 +109,14 @@ def _body(data: str | None) -> bytes | AsyncIterator[bytes] | None:
         return None
     if not data.startswith("@"):
         return os.fsencode(data)
-    return _file_pieces(data[1:])
-
-
-async def _file_pieces(name: str) -> AsyncIterator[bytes]:
     try:
-        with sys.stdin.buffer if name == "-" else Path(name).open("rb") as file:
-            while piece := file.read(UPLOAD_PIECE):
-                yield piece
+        file = sys.stdin.buffer if data == "@-" else Path(data[1:]).open("rb")
     except OSError as error:
-        raise OptionError("--data", f"cannot read {name}: {error}") from error
+        raise OptionError("--data", f"cannot read {data[1:]}: {error}") from error
+    return _pieces(file)
+
+
+async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
+    with file:
+        while piece := file.read(UPLOAD_PIECE):
+            yield piece

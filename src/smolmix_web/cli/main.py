@@ -1,6 +1,6 @@
 """The ``smolmix-web`` command: parses the command line and hands over to one module per subcommand.
 
-Exit codes: 0 done, 1 the work failed (the message on standard error says why), 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 the work failed (standard error says why), 2 wrong usage, 130 interrupted.
 ``fetch --fail`` adds 22 for an HTTP status of 400 or more, as curl does.
 """
 

@@ -1,0 +1,53 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# They need Python 3.11+, Node 20+ and the package registries, nothing else.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup chromium demo test lint types js unit bench clean
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/.ready: pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+node_modules/.ready: package.json package-lock.json
+	@node -e 'process.exit(+process.versions.node.split(".")[0] < 20)' || { echo "Node 20 or newer is needed"; exit 1; }
+	npm ci --silent
+	@touch $@
+
+setup: $(VENV)/.ready node_modules/.ready ## install what the project needs into this folder
+
+chromium:
+	@scripts/ensure_chromium.sh
+
+demo: setup ## run the local network and the playground, and print its address
+	$(BIN)/smolmix-web demo
+
+test: setup chromium lint types js unit ## run every test (installs Chromium where no browser is found)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+js: setup
+	npm run --silent check
+
+unit: setup
+	$(BIN)/python -m pytest
+
+bench: setup chromium ## print the benchmark tables (CPython and headless Chromium)
+	$(BIN)/python -m bench
+
+clean: ## remove everything that the other commands made
+	rm -rf $(VENV) node_modules build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
