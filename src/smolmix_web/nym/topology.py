@@ -113,6 +113,14 @@ class Topology:
         """Whether every layer has a node."""
         return all(self._layer_nodes)
 
+    def routes_like(self, other: Topology) -> bool:
+        """Whether a packet prepared with the one could have been prepared with the other."""
+        return (
+            self.rotation_id == other.rotation_id
+            and self.layers == other.layers
+            and dict(self.nodes) == dict(other.nodes)
+        )
+
     def node_by_identity(self, identity: bytes) -> Node | None:
         return self._by_identity.get(identity)
 

@@ -1,0 +1,506 @@
+"""The Nym client engine: messages in and out above, packets to and pushes from the gateway below.
+
+It serves the page, and embedded in the exit it serves the IP packet router. Pieces, each in its file::
+
+    send, reply -> outbox (fragments, lanes, acks) -> pacing -> preparer (Sphinx) -> packets_to_send
+    receive_push -> receiver (decryption, reassembly) -> next_event
+                 -> acks -> outbox            -> SURBs of others -> replier (surb_stock)
+                                              -> requests for ours -> surb_issuer
+
+Fragments stay unencrypted until the very moment they leave. So each transmission uses the topology, and the
+keys, of that moment, and a change of either loses nothing that waits.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections import deque
+from dataclasses import dataclass, field
+
+from smolmix_web.errors import CryptoError, LocalProtocolError, MalformedError
+from smolmix_web.nym.acks import ACK_LENGTH, decode_ack
+from smolmix_web.nym.addresses import Recipient
+from smolmix_web.nym.config import ClientConfig
+from smolmix_web.nym.events import MessageReceived, NymEvent
+from smolmix_web.nym.fragments import COVER_IDENTIFIER, choose_size, count_fragments, fragment_length
+from smolmix_web.nym.keys import ClientKeys
+from smolmix_web.nym.lanes import ADDITIONAL_SURBS, GENERAL, Lane
+from smolmix_web.nym.message import MessageKind, NymMessage, PlainData
+from smolmix_web.nym.mixpacket import MixPacket
+from smolmix_web.nym.outbox import Outbox
+from smolmix_web.nym.outgoing import OutgoingFragment
+from smolmix_web.nym.pacing import (
+    CONNECTION_SLOTS,
+    MainStream,
+    PoissonMainStream,
+    PoissonStream,
+    UnpacedMainStream,
+)
+from smolmix_web.nym.preparer import PacketPreparer
+from smolmix_web.nym.randomness import RandomBytes
+from smolmix_web.nym.receiver import Incoming, Receiver
+from smolmix_web.nym.replier import Replier
+from smolmix_web.nym.replies import (
+    SENDER_TAG_LENGTH,
+    AdditionalSurbs,
+    RepliableData,
+    ReplyData,
+    SurbList,
+    SurbRequest,
+    surb_length,
+)
+from smolmix_web.nym.rotation import KeyRotationInfo, SurbRefresh
+from smolmix_web.nym.stats import ClientStats
+from smolmix_web.nym.surb_issuer import Peer, SurbIssuer
+from smolmix_web.nym.topology import NoRouteError, Topology
+
+_EXPIRY_INTERVAL = 60.0
+"""Seconds between two looks for old reply keys."""
+
+_REPLIABLE_OVERHEAD = 1 + SENDER_TAG_LENGTH + 1 + 4
+"""Bytes of a repliable message beside its SURBs and data: kind, tag, content tag, list head."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unbuilt:
+    """A message whose reply SURBs cannot be made yet, for want of a topology."""
+
+    message_id: int
+    recipient: Recipient
+    data: bytes = field(repr=False)
+    reply_surbs: int
+    max_retransmissions: int | None
+    lane: Lane
+
+
+class NymClient:
+    """Order of calls: construct, ``set_topology`` (and ``set_key_rotation`` for a client that holds SURBs of
+    others), then any of the rest. Nothing is sent before there is a topology with our own gateway in it.
+
+    :param gateway_identity: ed25519 key of the gateway we are connected to, 32 bytes.
+    :param now: seconds on the caller's monotonic clock, here and in all methods.
+    """
+
+    def __init__(
+        self,
+        keys: ClientKeys,
+        gateway_identity: bytes,
+        config: ClientConfig | None = None,
+        *,
+        random_bytes: RandomBytes = secrets.token_bytes,
+        now: float = 0.0,
+    ) -> None:
+        self.address: Recipient = keys.recipient(gateway_identity)
+        self.config = config = config or ClientConfig()
+        self.stats = ClientStats()
+        self._ack_key = keys.ack_key
+        self._events: deque[NymEvent] = deque()
+        self._unbuilt: deque[_Unbuilt] = deque()
+        self._preparer = PacketPreparer(keys, self.address, config, random_bytes)
+        self._outbox = Outbox(config, self.stats, random_bytes, self._events.append)
+        self._replier = Replier(self.address, config, self.stats, self._outbox)
+        self._issuer = SurbIssuer(config, self.stats, self._preparer, random_bytes)
+        self._receiver = Receiver(keys, config, self.stats, self._issuer)
+        self._main: MainStream
+        if config.disable_poisson:
+            self._main = UnpacedMainStream()
+        else:
+            self._main = PoissonMainStream(
+                config.main_interval, random_bytes, max_catch_up=config.max_catch_up
+            )
+        self._cover = PoissonStream(config.cover_interval, random_bytes, max_catch_up=config.max_catch_up)
+        self._now = now
+        self._expire_at = now + _EXPIRY_INTERVAL
+        self._rotation: KeyRotationInfo | None = None
+        self._surb_refresh: SurbRefresh | None = None
+        self._rotation_poll_at = math.inf
+        self._unix_offset = 0.0
+
+    def __repr__(self) -> str:
+        ready = "ready" if self._preparer.is_ready else "no topology"
+        return f"<NymClient {ready}, {self.queued()} queued, {len(self._outbox.pending)} unacknowledged>"
+
+    # What the network looks like ---------------------------------------------------------------------------
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether packets can be sent: the topology has our gateway and a node in each layer."""
+        return self._preparer.is_ready
+
+    def set_topology(self, topology: Topology | None, now: float, *, unix_time: float | None = None) -> None:
+        """A new topology, or None when it has become too old to be used: then nothing is sent.
+
+        :param unix_time: seconds since 1970 at ``now``; given, it keeps the two clocks in step.
+        """
+        was_ready = self._preparer.is_ready
+        self._preparer.set_topology(topology)
+        if unix_time is not None:
+            self._unix_offset = unix_time - now
+        if topology is not None and self._rotation is None:
+            # Without the directory's epochs a changed rotation counts when the next topology confirms it.
+            self._poll_refresh(topology, now)
+        if self._preparer.is_ready:
+            if not was_ready:
+                self._main.start(now)
+                self._cover.start(now)
+            self._build_waiting(now)
+
+    def set_key_rotation(self, info: KeyRotationInfo, now: float, unix_time: float) -> None:
+        """Epochs of the network, so that held SURBs are replaced and thrown away in time (sphinx.md 26).
+
+        :param unix_time: seconds since 1970 at ``now``.
+        """
+        self._rotation = info
+        self._unix_offset = unix_time - now
+        self._surb_refresh = SurbRefresh(info.rotation_at(unix_time))
+        self._rotation_poll_at = now + info.poll_interval
+
+    # Messages out ------------------------------------------------------------------------------------------
+
+    def send(
+        self,
+        recipient: Recipient,
+        data: bytes,
+        now: float,
+        *,
+        reply_surbs: int = 0,
+        anonymous: bool = True,
+        max_retransmissions: int | None = None,
+        lane: Lane = GENERAL,
+    ) -> int:
+        """Queues a message and returns its id (for delivery events).
+
+        :param anonymous: True sends a repliable message: a sender tag and ``reply_surbs`` reply SURBs, each
+            good for one packet of an answer. False sends the bare data.
+        :param max_retransmissions: per fragment; None for no limit but the configuration's.
+        """
+        if reply_surbs < 0 or reply_surbs > 0xFFFF or (reply_surbs and not anonymous):
+            raise LocalProtocolError("reply SURBs travel in anonymous messages, at most 65,535")
+        message_id = self._outbox.new_message_id()
+        if not anonymous:
+            self._enqueue_message(PlainData(data), recipient, lane, max_retransmissions, message_id, now)
+            return message_id
+        unbuilt = _Unbuilt(message_id, recipient, data, reply_surbs, max_retransmissions, lane)
+        self._unbuilt.append(unbuilt)
+        self._build_waiting(now)
+        return message_id
+
+    def reply(
+        self,
+        sender_tag: bytes,
+        data: bytes,
+        now: float,
+        *,
+        max_retransmissions: int | None = None,
+        lane: Lane = GENERAL,
+    ) -> int:
+        """Answers by the SURBs that came with ``sender_tag`` (16 bytes); returns the message's id.
+
+        Each fragment takes one SURB. While there are not enough, more are requested and the rest waits; an
+        answer to a tag that never gave any is dropped and counted.
+
+        :param max_retransmissions: per fragment; None for the configuration's limit for replies.
+        :raises LocalProtocolError: the data is empty, which no receiver accepts.
+        """
+        if not data:
+            raise LocalProtocolError("a reply cannot be empty")
+        if max_retransmissions is None:
+            max_retransmissions = self.config.reply_max_retransmissions
+        message_id = self._outbox.new_message_id()
+        fragments = self._outbox.create(
+            ReplyData(data),
+            lane=lane,
+            max_retransmissions=max_retransmissions,
+            sender_tag=sender_tag,
+            message_id=message_id,
+        )
+        self._replier.reply(sender_tag, fragments, now)
+        return message_id
+
+    def _build_waiting(self, now: float) -> None:
+        """Queues repliable messages, in order, as far as their SURBs can be made."""
+        while self._unbuilt:
+            order = self._unbuilt[0]
+            peer = self._issuer.peer(order.recipient)
+            surbs = SurbList()
+            count = order.reply_surbs + self._surbs_for_free(peer, order)
+            if count:
+                try:
+                    surbs = self._issuer.issue(peer, count, now)
+                except (NoRouteError, CryptoError):
+                    return
+            self._unbuilt.popleft()
+            self._enqueue_message(
+                RepliableData(peer.sender_tag, surbs, order.data),
+                order.recipient,
+                order.lane,
+                order.max_retransmissions,
+                order.message_id,
+                now,
+            )
+
+    def _surbs_for_free(self, peer: Peer, order: _Unbuilt) -> int:
+        """SURBs that fit where padding would be, if the peer may need them."""
+        config = self.config
+        room = config.fill_surbs_up_to - peer.believed_stock - order.reply_surbs
+        if not config.fill_surbs or room <= 0 or not self._preparer.is_ready or config.sphinx_version != 259:
+            return 0
+        one = surb_length(1 if config.disable_mix_hops else 4)
+        length = _REPLIABLE_OVERHEAD + order.reply_surbs * one + len(order.data) + 1
+        size = choose_size(length, config.primary_size, config.secondary_size)
+        free = count_fragments(length, fragment_length(size))[1]
+        return min(room, free // one)
+
+    def _enqueue_message(
+        self,
+        message: NymMessage,
+        recipient: Recipient,
+        lane: Lane,
+        max_retransmissions: int | None,
+        message_id: int | None,
+        now: float,
+    ) -> None:
+        fragments = self._outbox.create(
+            message,
+            lane=lane,
+            max_retransmissions=max_retransmissions,
+            recipient=recipient,
+            message_id=message_id,
+        )
+        for fragment in fragments:
+            self._outbox.enqueue(fragment, now)
+
+    def abandon(self, recipient: Recipient) -> int:
+        """Gives a recipient up: its queued and unacknowledged fragments, its tag and its reply SURBs.
+
+        For an exit that stays silent; without this its fragments would be sent again for ever.
+
+        :returns: fragments dropped.
+        """
+        self._unbuilt = deque(order for order in self._unbuilt if order.recipient != recipient)
+        self._issuer.forget(recipient)
+        return len(self._outbox.abandon_where(lambda fragment: fragment.recipient == recipient))
+
+    # Messages in -------------------------------------------------------------------------------------------
+
+    def receive_push(self, message: bytes, now: float) -> None:
+        """One message pushed by the gateway: ack, fragment or cover. Bad ones are counted and dropped."""
+        self._now = now
+        self.stats.pushes += 1
+        if len(message) == ACK_LENGTH:
+            self._receive_ack(message)
+            return
+        incoming = self._receiver.receive(message, now)
+        if incoming is not None:
+            self._handle_message(incoming, now)
+
+    def _receive_ack(self, content: bytes) -> None:
+        try:
+            identifier = decode_ack(self._ack_key, content)
+        except MalformedError:
+            self.stats.malformed.ack += 1
+            return
+        if identifier == COVER_IDENTIFIER:
+            self.stats.acks_cover += 1
+            return
+        fragment = self._outbox.acknowledge(identifier)
+        if fragment is None:
+            self.stats.acks_unmatched += 1
+            return
+        self.stats.acks_received += 1
+        self._replier.forget(fragment)
+
+    def _handle_message(self, incoming: Incoming, now: float) -> None:
+        message, peer = incoming.message, incoming.peer
+        if isinstance(message, SurbRequest):
+            self._answer_surb_request(message, peer)
+        elif isinstance(message, RepliableData):
+            self._replier.supply(message.sender_tag, message.surbs, now, requested=False)
+            self._deliver(MessageReceived(message.data, message.sender_tag, MessageKind.REPLIABLE))
+        elif isinstance(message, ReplyData):
+            recipient = peer.recipient if peer is not None else None
+            self._deliver(MessageReceived(message.data, None, MessageKind.REPLY, recipient))
+        elif isinstance(message, PlainData):
+            self._deliver(MessageReceived(message.data))
+        else:
+            requested = isinstance(message, AdditionalSurbs)
+            self._replier.supply(message.sender_tag, message.surbs, now, requested=requested)
+
+    def _deliver(self, event: MessageReceived) -> None:
+        self.stats.messages_received += 1
+        self._events.append(event)
+
+    def _answer_surb_request(self, request: SurbRequest, peer: Peer | None) -> None:
+        """Only whom we write to may ask, and only by a SURB we gave to it."""
+        if peer is None or peer.recipient != request.requester:
+            self.stats.malformed.surb_request += 1
+        elif not self._issuer.order(peer, request.amount):
+            self.stats.surb_requests_ignored += 1
+
+    def next_event(self) -> NymEvent | None:
+        return self._events.popleft() if self._events else None
+
+    # Packets out -------------------------------------------------------------------------------------------
+
+    def packets_to_send(
+        self, now: float, limit: int = CONNECTION_SLOTS, *, backlog: int = 0
+    ) -> list[MixPacket]:
+        """Packets that are due, at most ``limit``.
+
+        :param limit: packets that the connection can take now.
+        :param backlog: packets taken earlier that the connection has not sent yet (see ``pacing``).
+        """
+        self._now = now
+        self._work_on_requests(now)
+        packets: list[MixPacket] = []
+        if not self._preparer.is_ready:
+            return packets
+        queue = self._outbox.queue
+        while len(packets) < limit:
+            main_at, cover_at = self._main.next_at(len(queue), now), self._cover_at()
+            if min(main_at, cover_at) > now:
+                break
+            if cover_at < main_at:
+                self._cover.advance(now)
+                self._append_cover(packets, now)
+                continue
+            self._main.advance(now)
+            if not self._append_real(packets, now) and self._main.fills_with_cover:
+                self._append_cover(packets, now)
+        is_full = len(packets) >= limit and self._main.next_at(len(queue), now) <= now
+        self._main.observe(max(backlog, CONNECTION_SLOTS) if is_full else backlog, now)
+        while self._cover_at() <= now:
+            self._cover.advance(now)
+            self.stats.cover_skipped += 1
+        return packets
+
+    def _cover_at(self) -> float:
+        return math.inf if self.config.disable_cover else self._cover.tick_at
+
+    def _append_real(self, packets: list[MixPacket], now: float) -> bool:
+        """The next fragment that has a route; those without are tried again when their time is over."""
+        while (fragment := self._outbox.pop(now)) is not None:
+            try:
+                packet, delay_ns = self._prepare(fragment, now)
+            except (NoRouteError, CryptoError):
+                self.stats.unroutable += 1
+                self._outbox.sent(fragment, 0, now)
+                continue
+            self._outbox.sent(fragment, delay_ns, now)
+            self.stats.real_sent += 1
+            packets.append(packet)
+            return True
+        return False
+
+    def _prepare(self, fragment: OutgoingFragment, now: float) -> tuple[MixPacket, int]:
+        data, identifier, size = fragment.data, fragment.identifier, fragment.size
+        if fragment.recipient is not None:
+            return self._preparer.data_packet(fragment.recipient, data, identifier, size, now)
+        assert fragment.surb is not None
+        prepared = self._preparer.reply_packet(fragment.surb, data, identifier, size, now)
+        fragment.surb = None
+        self.stats.surbs_used += 1
+        return prepared
+
+    def _append_cover(self, packets: list[MixPacket], now: float) -> None:
+        try:
+            packets.append(self._preparer.cover_packet(now))
+        except (NoRouteError, CryptoError):
+            self.stats.unroutable += 1
+            return
+        self.stats.cover_sent += 1
+
+    def _work_on_requests(self, now: float) -> None:
+        """Makes a few of the reply SURBs that others requested."""
+        if not self._preparer.is_ready:
+            return
+        try:
+            finished = self._issuer.work(now)
+        except (NoRouteError, CryptoError):
+            return
+        if finished is not None:
+            peer, surbs = finished
+            message = AdditionalSurbs(peer.sender_tag, surbs)
+            self._enqueue_message(message, peer.recipient, ADDITIONAL_SURBS, None, None, now)
+
+    def prepare_ahead(self, now: float, budget: int) -> int:
+        """Spends idle time on headers, keys and reply SURBs that will be needed soon.
+
+        :param budget: how many at most; one costs up to about half a millisecond.
+        :returns: how many were made; 0 means that the pools are full.
+        """
+        try:
+            return self._preparer.prepare_ahead(now, budget)
+        except (NoRouteError, CryptoError):
+            return 0
+
+    # Numbers -----------------------------------------------------------------------------------------------
+
+    def queued(self) -> int:
+        """Real packets waiting for their turn."""
+        unbuilt = sum(
+            1 + len(order.data) // fragment_length(self.config.primary_size) for order in self._unbuilt
+        )
+        return len(self._outbox.queue) + unbuilt
+
+    def queued_by_lane(self) -> dict[Lane, int]:
+        """Packets waiting, per lane that has any."""
+        return self._outbox.queue.counts()
+
+    def unacknowledged(self) -> int:
+        """Fragments sent and not yet acknowledged."""
+        return len(self._outbox.pending)
+
+    def waiting_for_surbs(self, sender_tag: bytes) -> int:
+        """Reply fragments that cannot be sent to this tag until it gives more SURBs."""
+        entry = self._replier.stock.get(sender_tag)
+        return entry.waiting if entry is not None else 0
+
+    def surbs_held(self, sender_tag: bytes) -> int:
+        """Reply SURBs in stock for this tag, the reserve included."""
+        entry = self._replier.stock.get(sender_tag)
+        return entry.held if entry is not None else 0
+
+    # Time --------------------------------------------------------------------------------------------------
+
+    def poll_at(self) -> float | None:
+        """When ``handle_timer`` and ``packets_to_send`` should be called next; it may lie in the past."""
+        at = min(self._outbox.pending.poll_at(), self._expire_at, self._rotation_poll_at)
+        if self._preparer.is_ready:
+            at = min(at, self._main.next_at(len(self._outbox.queue), self._now), self._cover_at())
+            if self._issuer.has_orders:
+                at = min(at, self._now)
+        replier_at = self._replier.poll_at()
+        if replier_at is not None:
+            at = min(at, replier_at)
+        return at if at < math.inf else None
+
+    def handle_timer(self, now: float) -> None:
+        """Takes lost fragments up again and looks after SURBs and keys."""
+        self._now = now
+        for fragment in self._outbox.take_lost(now):
+            if fragment.recipient is not None:
+                self._outbox.enqueue(fragment, now)
+            else:
+                self._replier.retransmit(fragment, now)
+        self._replier.handle_timer(now)
+        if now >= self._rotation_poll_at:
+            self._poll_rotation(now)
+        if now >= self._expire_at:
+            self._expire_at = now + _EXPIRY_INTERVAL
+            self._issuer.expire(now)
+
+    def _poll_rotation(self, now: float) -> None:
+        info, topology = self._rotation, self._preparer.topology
+        assert info is not None
+        self._rotation_poll_at = now + info.poll_interval
+        if topology is not None:
+            self._poll_refresh(topology, now)
+        self._replier.purge(info, topology, now, now + self._unix_offset)
+
+    def _poll_refresh(self, topology: Topology, now: float) -> None:
+        if self._surb_refresh is None:
+            self._surb_refresh = SurbRefresh(topology.rotation_id)
+        if self._surb_refresh.poll(topology.rotation_id):
+            self._replier.refresh(now)

@@ -1,0 +1,72 @@
+"""Fragments that wait for their ack, and when they count as lost (sphinx.md 23)."""
+
+from __future__ import annotations
+
+import heapq
+import math
+
+from smolmix_web.nym.outgoing import OutgoingFragment
+
+
+class PendingAcks:
+    """Order of calls per fragment: ``sent`` whenever it leaves, ``take_expired`` gives it back when no ack
+    came in time, ``acknowledge`` or ``forget`` ends it.
+
+    :param multiplier: of the expected delay of packet and ack together.
+    :param addition: seconds on top of that.
+    """
+
+    def __init__(self, multiplier: float, addition: float) -> None:
+        self._multiplier = multiplier
+        self._addition = addition
+        self._fragments: dict[bytes, OutgoingFragment] = {}
+        # Entries go stale when a fragment is sent again or forgotten; its ``deadline`` tells.
+        self._timers: list[tuple[float, bytes]] = []
+
+    def __len__(self) -> int:
+        return len(self._fragments)
+
+    def __contains__(self, identifier: bytes) -> bool:
+        return identifier in self._fragments
+
+    def sent(self, fragment: OutgoingFragment, expected_delay_ns: int, now: float) -> None:
+        """Starts the timer: the packet has just left towards the gateway."""
+        self._fragments[fragment.identifier] = fragment
+        wait = math.floor(expected_delay_ns * self._multiplier) * 1e-9 + self._addition
+        fragment.deadline = now + wait
+        heapq.heappush(self._timers, (fragment.deadline, fragment.identifier))
+
+    def acknowledge(self, identifier: bytes) -> OutgoingFragment | None:
+        """The fragment, which waits no longer; None if it is not known (any more)."""
+        return self._fragments.pop(identifier, None)
+
+    def forget(self, fragment: OutgoingFragment) -> None:
+        if self._fragments.get(fragment.identifier) is fragment:
+            del self._fragments[fragment.identifier]
+
+    def oldest(self) -> OutgoingFragment | None:
+        return next(iter(self._fragments.values()), None)
+
+    def fragments(self) -> list[OutgoingFragment]:
+        return list(self._fragments.values())
+
+    def poll_at(self) -> float:
+        """Instant of the next expiry, ``math.inf`` for none."""
+        timers = self._timers
+        while timers and not self._is_current(*timers[0]):
+            heapq.heappop(timers)
+        return timers[0][0] if timers else math.inf
+
+    def take_expired(self, now: float) -> list[OutgoingFragment]:
+        """Fragments whose time is over. They stay pending, without a timer, until sent again."""
+        expired = []
+        while self.poll_at() <= now:
+            _, identifier = heapq.heappop(self._timers)
+            fragment = self._fragments[identifier]
+            fragment.deadline = math.inf
+            expired.append(fragment)
+        return expired
+
+    def _is_current(self, deadline: float, identifier: bytes) -> bool:
+        fragment = self._fragments.get(identifier)
+        return fragment is not None and fragment.deadline == deadline
