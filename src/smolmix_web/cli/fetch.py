@@ -110,7 +110,7 @@ def _body(data: str | None) -> bytes | AsyncIterator[bytes] | None:
     if not data.startswith("@"):
         return os.fsencode(data)
     try:
-        file = sys.stdin.buffer if data == "@-" else Path(data[1:]).open("rb")
+        file = sys.stdin.buffer if data == "@-" else Path(data[1:]).open("rb")  # noqa: SIM115 (_pieces closes)
     except OSError as error:
         raise OptionError("--data", f"cannot read {data[1:]}: {error}") from error
     return _pieces(file)

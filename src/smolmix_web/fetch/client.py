@@ -89,7 +89,8 @@ class FetchResponse:
                 if data:
                     self._pending = self._decoder.decode(data) if self._decoder else data
                     continue
-                self._pending = self._decoder.finish() if self._decoder else b""
+                if self._decoder:
+                    self._decoder.finish()
             except BaseException:
                 self._end(complete=False)
                 raise
