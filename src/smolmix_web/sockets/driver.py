@@ -40,15 +40,21 @@ from smolmix_web.ipr.events import (
 )
 from smolmix_web.net.stack import Stack
 from smolmix_web.nym.addresses import Recipient
-from smolmix_web.nym.client import MessageReceived, NymClient
+from smolmix_web.nym.client import NymClient
+from smolmix_web.nym.events import MessageReceived
+from smolmix_web.nym.packets import PacketSize
 from smolmix_web.platform.base import Platform, WebSocketLink
 
 NYM_QUEUE_TARGET = 24
 """Real packets waiting in the Nym client above which the stack holds its own back. At the official pace of
 50 packets/s this is half a second of queue, below a mixnet round trip."""
 
-PACKETS_PER_TURN = 16
-"""Packets taken from the Nym client in one turn, about 1 ms of work each; bounds the length of a turn."""
+PACKETS_PER_TURN = 32
+"""Packets taken from the Nym client in one turn, about 1 ms of work each; bounds the length of a turn. The
+published client's channel to its gateway has as many slots."""
+
+IDLE_WORTH_USING = 0.002
+"""Seconds: a shorter gap is no room to prepare a header in."""
 
 MESSAGES_PER_TURN = 64
 """Messages taken from the WebSocket in one turn, for the same reason."""
@@ -119,8 +125,6 @@ class Driver:
         self.stats = DriverStats()
         self.link_state = LinkState.CONNECTING
         self.failure: BaseException | None = None
-        self.last_heard = platform.monotonic()
-        """When the exit was last heard from, on :meth:`now`'s clock."""
         self.denied_at: dict[tuple[str, int], float] = {}
         """When the exit's policy last refused a destination (address and port), on :meth:`now`'s clock."""
         self._platform = platform
@@ -182,6 +186,8 @@ class Driver:
         """Forget the exit and its stack; everyone who waits for one of its sockets gets ``error``."""
         if self.stack is not None:
             self.stack.abort_all(error)
+        if self._exit is not None:
+            self.nym.abandon(self._exit)  # or its packets would be repeated for ever
         self.ipr = self.stack = None
         self._fail_waiters(error)
 
@@ -338,6 +344,10 @@ class Driver:
         if delay <= 0:
             await asyncio.sleep(0)
             return
+        if delay > IDLE_WORTH_USING and self.nym.prepare_ahead(now, 1):
+            # Headers and reply blocks made in the gaps leave only a payload to encrypt when a tick is due.
+            await asyncio.sleep(0)
+            return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), delay)
 
@@ -404,14 +414,8 @@ class Driver:
         while (event := self.nym.next_event()) is not None:
             if not isinstance(event, MessageReceived):
                 continue
-            # Replies of the exit carry no sender tag; they are recognised by the stream id of their frame.
-            if (
-                self.ipr is not None
-                and event.sender_tag is None
-                and self.ipr.receive_message(event.data, now)
-            ):
-                self.last_heard = now
-            else:
+            from_exit = self.ipr is not None and event.peer is not None and event.peer == self._exit
+            if not (from_exit and self.ipr is not None and self.ipr.receive_message(event.data, now)):
                 self._on_message(event)
 
     def _ipr_events(self, now: float) -> None:
@@ -474,11 +478,9 @@ class Driver:
             for message in ipr.messages_to_send(now, max(room, 4)):
                 nym.send(self._exit, message.data, now, reply_surbs=message.reply_surbs, anonymous=True)
         if self.link_state is LinkState.READY and self._link_has_room():
-            packets_now = nym.packets_to_send(now, PACKETS_PER_TURN)
-            for packet in packets_now:
+            backlog = self._link.buffered() // PacketSize.REGULAR.total if self._link is not None else 0
+            for packet in nym.packets_to_send(now, PACKETS_PER_TURN, backlog=backlog):
                 self.gateway.send_packet(packet)
-            if len(packets_now) == PACKETS_PER_TURN:
-                self._wake.set()
         self._flush_gateway()
 
     def _flush_gateway(self) -> None:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from smolmix_web import __version__, crypto
 from smolmix_web.directory import client as directory
 from smolmix_web.directory.described import DescribedNode
+from smolmix_web.directory.epochs import KeyRotationInfo
 from smolmix_web.directory.errors import DirectoryError
 from smolmix_web.directory.selection import (
     ExitChoice,
@@ -91,6 +92,7 @@ class Tunnel:
         self._keystore = Keystore(platform.storage(options.client_id))
         self._identity: Identity | None = None
         self._topology: Topology | None = None
+        self._key_rotation: KeyRotationInfo | None = None
         self._driver: Driver | None = None
         self._exit: ExitChoice | None = None
         self._connected: Connected | None = None
@@ -184,8 +186,16 @@ class Tunnel:
         if self._identity is None:
             self._identity = Identity(ClientKeys.generate(self._platform.random_bytes))
         self._progress("directory", 0.1, "asking the directory for the network")
-        self._topology, gateways, (self._exit_nodes, self._described) = await directory.together(
-            directory.fetch_topology(self._get), directory.fetch_gateways(self._get), self._fetch_exits()
+        (
+            self._topology,
+            gateways,
+            self._key_rotation,
+            (self._exit_nodes, self._described),
+        ) = await directory.together(
+            directory.fetch_topology(self._get),
+            directory.fetch_gateways(self._get),
+            directory.fetch_key_rotation(self._get),
+            self._fetch_exits(),
         )
         self._progress("gateway", 0.4, "connecting to an entry gateway")
         self._driver = await self._reach_gateway(gateways)
@@ -251,11 +261,15 @@ class Tunnel:
             ClientConfig(
                 disable_poisson=self.options.disable_poisson_traffic,
                 disable_cover=self.options.disable_cover_traffic,
+                fill_surbs=True,
             ),
             random_bytes=self._platform.random_bytes,
             now=now,
         )
-        nym.set_topology(self._known_topology(), now)
+        unix_time = self._platform.unix_time()
+        nym.set_topology(self._known_topology(), now, unix_time=unix_time)
+        if self._key_rotation is not None:
+            nym.set_key_rotation(self._key_rotation, now, unix_time)
         session = GatewayClient(
             keys.identity_seed,
             gateway,
