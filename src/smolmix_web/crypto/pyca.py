@@ -16,13 +16,25 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from smolmix_web.crypto.provider import Aead, AeadName, CurveName, EcdhKey, HashName, MlKemKey, X25519Key
+from smolmix_web.crypto.provider import (
+    Aead,
+    AeadName,
+    CurveName,
+    EcdhKey,
+    HashName,
+    MlKemKey,
+    Provider,
+    X25519Key,
+)
 from smolmix_web.errors import CryptoError
 
 try:
     from cryptography.hazmat.primitives.asymmetric import mlkem
-except ImportError:  # before cryptography 47
-    mlkem = None  # type: ignore[assignment]
+
+    mlkem.MLKEM768PrivateKey.from_seed_bytes(bytes(64))
+    _HAS_MLKEM = True
+except (ImportError, UnsupportedAlgorithm):  # before cryptography 47, or its OpenSSL has it not
+    _HAS_MLKEM = False
 
 Blake3Function = Callable[[bytes], bytes]
 
@@ -53,15 +65,17 @@ def _blake3_of_package() -> Blake3Function:
 
 
 class PycaProvider:
-    """Primitives of ``cryptography``; BLAKE3 from the ``blake3`` package unless a function is given.
+    """Primitives of ``cryptography``, and BLAKE3 of the ``blake3`` package.
 
-    :param blake3: 32-byte BLAKE3 of a byte string, needed where the package does not exist (Pyodide).
-    :raises ImportError: no function was given and the package is missing.
+    :param supplement: asked for what the build at hand lacks. In Pyodide that is BLAKE3, for which there is
+        no package, and ML-KEM, which its OpenSSL does not offer.
+    :raises ImportError: there is neither a supplement nor the ``blake3`` package.
     """
 
-    def __init__(self, *, blake3: Blake3Function | None = None) -> None:
+    def __init__(self, *, supplement: Provider | None = None) -> None:
         self.name = f"cryptography {cryptography.__version__}"
-        self._blake3 = blake3 or _blake3_of_package()
+        self._supplement = supplement
+        self._blake3 = supplement.blake3 if supplement else _blake3_of_package()
 
     def __repr__(self) -> str:
         return f"<PycaProvider {self.name}>"
@@ -192,23 +206,23 @@ class PycaProvider:
             raise CryptoError("RSA: the signature does not verify") from None
 
     def mlkem768(self, seed: bytes | None = None) -> MlKemKey | None:
-        if mlkem is None:
-            return None
+        if not _HAS_MLKEM:
+            return self._supplement.mlkem768(seed) if self._supplement else None
+        if seed is None:
+            return _PycaMlKem(mlkem.MLKEM768PrivateKey.generate())
         try:
-            if seed is None:
-                return _PycaMlKem(mlkem.MLKEM768PrivateKey.generate())
             return _PycaMlKem(mlkem.MLKEM768PrivateKey.from_seed_bytes(seed))
-        except UnsupportedAlgorithm:
-            return None
         except ValueError:
             raise CryptoError("ML-KEM-768: a seed has 64 bytes") from None
 
     def mlkem768_encapsulate(self, public: bytes) -> tuple[bytes, bytes]:
-        if mlkem is None:
+        if not _HAS_MLKEM:
+            if self._supplement:
+                return self._supplement.mlkem768_encapsulate(public)
             raise CryptoError("ML-KEM-768: not in this build of cryptography")
         try:
             return mlkem.MLKEM768PublicKey.from_public_bytes(public).encapsulate()
-        except (ValueError, UnsupportedAlgorithm):
+        except ValueError:
             raise CryptoError("ML-KEM-768: unusable encapsulation key") from None
 
 
