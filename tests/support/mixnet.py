@@ -1,8 +1,8 @@
 """A mixnet in memory with a virtual clock, for tests of everything that stands on packets.
 
 Nodes own real Sphinx keys and process every packet hop by hop; frames between nodes and packets from clients
-are serialised and parsed. Links lose, duplicate and delay (and so reorder); all randomness comes from the seed,
-so a run repeats exactly.
+are serialised and parsed. Links lose, duplicate and delay (and so reorder); all randomness comes from the
+seed, so a run repeats exactly.
 
     net = Mixnet(seed=1, loss=0.03)
     alice, bob = net.add_client("alice"), net.add_client("bob", config=ClientConfig().no_cover())
@@ -31,7 +31,7 @@ from smolmix_web.nym.keys import ClientKeys
 from smolmix_web.nym.mixpacket import MixPacket
 from smolmix_web.nym.packets import KeyRotation, PacketSize, PacketVersion
 from smolmix_web.nym.topology import Node, Topology
-from smolmix_web.sphinx import FinalHop, open_header
+from smolmix_web.sphinx import FinalHop, OpenedHeader, open_header
 
 UNIX_EPOCH = 1_760_000_000.0
 """Wall-clock time at which every simulation starts."""
@@ -226,24 +226,30 @@ class Mixnet:
         if not node.is_up:
             self.stats.node_down += 1
             return
+        opened = self._open(node, frame)
+        if opened is None:
+            self.stats.undecryptable += 1
+            return
+        if opened.replay_tag in node.seen:
+            self.stats.replays_dropped += 1
+            return
+        node.seen.add(opened.replay_tag)
+        hop = opened.finish()
+        if isinstance(hop, FinalHop):
+            self._deliver(hop, frame)
+            return
+        onward = NodeFrame(hop.packet, frame.packet_type, frame.rotation, frame.version)
+        next_address = NodeAddress.unpack(hop.next_address)
+        self._at(hop.delay_ns * 1e-9, lambda: self._transmit(next_address, onward))
+
+    @staticmethod
+    def _open(node: SimNode, frame: NodeFrame) -> OpenedHeader | None:
         for key in node.key_for(frame.rotation):
             try:
-                opened = open_header(key, frame.packet)
+                return open_header(key, frame.packet)
             except (CryptoError, MalformedError):
                 continue
-            if opened.replay_tag in node.seen:
-                self.stats.replays_dropped += 1
-                return
-            node.seen.add(opened.replay_tag)
-            hop = opened.finish()
-            if isinstance(hop, FinalHop):
-                self._deliver(hop, frame)
-            else:
-                onward = NodeFrame(hop.packet, frame.packet_type, frame.rotation, frame.version)
-                next_address = NodeAddress.unpack(hop.next_address)
-                self._at(hop.delay_ns * 1e-9, lambda: self._transmit(next_address, onward))
-            return
-        self.stats.undecryptable += 1
+        return None
 
     def _deliver(self, hop: FinalHop, frame: NodeFrame) -> None:
         message = hop.plaintext

@@ -1,11 +1,14 @@
 """The Nym client engine: messages in and out above, packets to and pushes from the gateway below.
 
-It serves the page, and embedded in the exit it serves the IP packet router. Pieces, each in its file::
+It serves the page, and embedded in the exit it serves the IP packet router. Its parts, each in its file::
 
-    send, reply -> outbox (fragments, lanes, acks) -> pacing -> preparer (Sphinx) -> packets_to_send
-    receive_push -> receiver (decryption, reassembly) -> next_event
-                 -> acks -> outbox            -> SURBs of others -> replier (surb_stock)
-                                              -> requests for ours -> surb_issuer
+    send   -> composer, adds reply SURBs  ->  outbox: lanes, acks  ->  traffic: pace, preparer: Sphinx
+    reply  -> replier, takes reply SURBs  ->     "                 ->     "        -> packets_to_send
+
+    receive_push -> acks -> outbox
+                 -> receiver -> next_event
+                             -> SURBs of others    -> surb_stock -> replier
+                             -> requests for ours  -> surb_issuer -> composer
 
 Fragments stay unencrypted until the very moment they leave. So each transmission uses the topology, and the
 keys, of that moment, and a change of either loses nothing that waits.
@@ -16,62 +19,33 @@ from __future__ import annotations
 import math
 import secrets
 from collections import deque
-from dataclasses import dataclass, field
 
 from smolmix_web.errors import CryptoError, LocalProtocolError, MalformedError
 from smolmix_web.nym.acks import ACK_LENGTH, decode_ack
 from smolmix_web.nym.addresses import Recipient
+from smolmix_web.nym.composer import Composer
 from smolmix_web.nym.config import ClientConfig
 from smolmix_web.nym.events import MessageReceived, NymEvent
-from smolmix_web.nym.fragments import COVER_IDENTIFIER, choose_size, count_fragments, fragment_length
+from smolmix_web.nym.fragments import COVER_IDENTIFIER
 from smolmix_web.nym.keys import ClientKeys
-from smolmix_web.nym.lanes import ADDITIONAL_SURBS, GENERAL, Lane
-from smolmix_web.nym.message import MessageKind, NymMessage, PlainData
+from smolmix_web.nym.lanes import GENERAL, Lane
+from smolmix_web.nym.message import MessageKind, PlainData
 from smolmix_web.nym.mixpacket import MixPacket
 from smolmix_web.nym.outbox import Outbox
-from smolmix_web.nym.outgoing import OutgoingFragment
-from smolmix_web.nym.pacing import (
-    CONNECTION_SLOTS,
-    MainStream,
-    PoissonMainStream,
-    PoissonStream,
-    UnpacedMainStream,
-)
+from smolmix_web.nym.pacing import CONNECTION_SLOTS
 from smolmix_web.nym.preparer import PacketPreparer
 from smolmix_web.nym.randomness import RandomBytes
 from smolmix_web.nym.receiver import Incoming, Receiver
 from smolmix_web.nym.replier import Replier
-from smolmix_web.nym.replies import (
-    SENDER_TAG_LENGTH,
-    AdditionalSurbs,
-    RepliableData,
-    ReplyData,
-    SurbList,
-    SurbRequest,
-    surb_length,
-)
+from smolmix_web.nym.replies import AdditionalSurbs, RepliableData, ReplyData, SurbRequest
 from smolmix_web.nym.rotation import KeyRotationInfo, SurbRefresh
 from smolmix_web.nym.stats import ClientStats
 from smolmix_web.nym.surb_issuer import Peer, SurbIssuer
 from smolmix_web.nym.topology import NoRouteError, Topology
+from smolmix_web.nym.traffic import Traffic
 
 _EXPIRY_INTERVAL = 60.0
 """Seconds between two looks for old reply keys."""
-
-_REPLIABLE_OVERHEAD = 1 + SENDER_TAG_LENGTH + 1 + 4
-"""Bytes of a repliable message beside its SURBs and data: kind, tag, content tag, list head."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Unbuilt:
-    """A message whose reply SURBs cannot be made yet, for want of a topology."""
-
-    message_id: int
-    recipient: Recipient
-    data: bytes = field(repr=False)
-    reply_surbs: int
-    max_retransmissions: int | None
-    lane: Lane
 
 
 class NymClient:
@@ -93,23 +67,16 @@ class NymClient:
     ) -> None:
         self.address: Recipient = keys.recipient(gateway_identity)
         self.config = config = config or ClientConfig()
-        self.stats = ClientStats()
+        self.stats = stats = ClientStats()
         self._ack_key = keys.ack_key
         self._events: deque[NymEvent] = deque()
-        self._unbuilt: deque[_Unbuilt] = deque()
         self._preparer = PacketPreparer(keys, self.address, config, random_bytes)
-        self._outbox = Outbox(config, self.stats, random_bytes, self._events.append)
-        self._replier = Replier(self.address, config, self.stats, self._outbox)
-        self._issuer = SurbIssuer(config, self.stats, self._preparer, random_bytes)
-        self._receiver = Receiver(keys, config, self.stats, self._issuer)
-        self._main: MainStream
-        if config.disable_poisson:
-            self._main = UnpacedMainStream()
-        else:
-            self._main = PoissonMainStream(
-                config.main_interval, random_bytes, max_catch_up=config.max_catch_up
-            )
-        self._cover = PoissonStream(config.cover_interval, random_bytes, max_catch_up=config.max_catch_up)
+        self._outbox = Outbox(config, stats, random_bytes, self._events.append)
+        self._replier = Replier(self.address, config, stats, self._outbox)
+        self._issuer = SurbIssuer(config, stats, self._preparer, random_bytes)
+        self._composer = Composer(config, self._preparer, self._issuer, self._outbox)
+        self._receiver = Receiver(keys, config, stats, self._issuer)
+        self._traffic = Traffic(config, stats, self._preparer, self._outbox, random_bytes)
         self._now = now
         self._expire_at = now + _EXPIRY_INTERVAL
         self._rotation: KeyRotationInfo | None = None
@@ -118,8 +85,8 @@ class NymClient:
         self._unix_offset = 0.0
 
     def __repr__(self) -> str:
-        ready = "ready" if self._preparer.is_ready else "no topology"
-        return f"<NymClient {ready}, {self.queued()} queued, {len(self._outbox.pending)} unacknowledged>"
+        ready = "ready" if self.is_ready else "no topology"
+        return f"<NymClient {ready}, {self.queued()} queued, {self.unacknowledged()} unacknowledged>"
 
     # What the network looks like ---------------------------------------------------------------------------
 
@@ -133,18 +100,16 @@ class NymClient:
 
         :param unix_time: seconds since 1970 at ``now``; given, it keeps the two clocks in step.
         """
-        was_ready = self._preparer.is_ready
+        was_ready = self.is_ready
         self._preparer.set_topology(topology)
         if unix_time is not None:
             self._unix_offset = unix_time - now
         if topology is not None and self._rotation is None:
             # Without the directory's epochs a changed rotation counts when the next topology confirms it.
             self._poll_refresh(topology, now)
-        if self._preparer.is_ready:
-            if not was_ready:
-                self._main.start(now)
-                self._cover.start(now)
-            self._build_waiting(now)
+        if self.is_ready and not was_ready:
+            self._traffic.start(now)
+        self._composer.flush(now)
 
     def set_key_rotation(self, info: KeyRotationInfo, now: float, unix_time: float) -> None:
         """Epochs of the network, so that held SURBs are replaced and thrown away in time (sphinx.md 26).
@@ -174,16 +139,31 @@ class NymClient:
         :param anonymous: True sends a repliable message: a sender tag and ``reply_surbs`` reply SURBs, each
             good for one packet of an answer. False sends the bare data.
         :param max_retransmissions: per fragment; None for no limit but the configuration's.
+        :raises LocalProtocolError: SURBs for a plain message, or more than a list can hold (65,535).
         """
-        if reply_surbs < 0 or reply_surbs > 0xFFFF or (reply_surbs and not anonymous):
+        if not 0 <= reply_surbs <= 0xFFFF or (reply_surbs and not anonymous):
             raise LocalProtocolError("reply SURBs travel in anonymous messages, at most 65,535")
         message_id = self._outbox.new_message_id()
-        if not anonymous:
-            self._enqueue_message(PlainData(data), recipient, lane, max_retransmissions, message_id, now)
+        if anonymous:
+            self._composer.send(
+                recipient,
+                data,
+                now,
+                message_id=message_id,
+                reply_surbs=reply_surbs,
+                max_retransmissions=max_retransmissions,
+                lane=lane,
+            )
             return message_id
-        unbuilt = _Unbuilt(message_id, recipient, data, reply_surbs, max_retransmissions, lane)
-        self._unbuilt.append(unbuilt)
-        self._build_waiting(now)
+        fragments = self._outbox.create(
+            PlainData(data),
+            lane=lane,
+            max_retransmissions=max_retransmissions,
+            recipient=recipient,
+            message_id=message_id,
+        )
+        for fragment in fragments:
+            self._outbox.enqueue(fragment, now)
         return message_id
 
     def reply(
@@ -218,59 +198,6 @@ class NymClient:
         self._replier.reply(sender_tag, fragments, now)
         return message_id
 
-    def _build_waiting(self, now: float) -> None:
-        """Queues repliable messages, in order, as far as their SURBs can be made."""
-        while self._unbuilt:
-            order = self._unbuilt[0]
-            peer = self._issuer.peer(order.recipient)
-            surbs = SurbList()
-            count = order.reply_surbs + self._surbs_for_free(peer, order)
-            if count:
-                try:
-                    surbs = self._issuer.issue(peer, count, now)
-                except (NoRouteError, CryptoError):
-                    return
-            self._unbuilt.popleft()
-            self._enqueue_message(
-                RepliableData(peer.sender_tag, surbs, order.data),
-                order.recipient,
-                order.lane,
-                order.max_retransmissions,
-                order.message_id,
-                now,
-            )
-
-    def _surbs_for_free(self, peer: Peer, order: _Unbuilt) -> int:
-        """SURBs that fit where padding would be, if the peer may need them."""
-        config = self.config
-        room = config.fill_surbs_up_to - peer.believed_stock - order.reply_surbs
-        if not config.fill_surbs or room <= 0 or not self._preparer.is_ready or config.sphinx_version != 259:
-            return 0
-        one = surb_length(1 if config.disable_mix_hops else 4)
-        length = _REPLIABLE_OVERHEAD + order.reply_surbs * one + len(order.data) + 1
-        size = choose_size(length, config.primary_size, config.secondary_size)
-        free = count_fragments(length, fragment_length(size))[1]
-        return min(room, free // one)
-
-    def _enqueue_message(
-        self,
-        message: NymMessage,
-        recipient: Recipient,
-        lane: Lane,
-        max_retransmissions: int | None,
-        message_id: int | None,
-        now: float,
-    ) -> None:
-        fragments = self._outbox.create(
-            message,
-            lane=lane,
-            max_retransmissions=max_retransmissions,
-            recipient=recipient,
-            message_id=message_id,
-        )
-        for fragment in fragments:
-            self._outbox.enqueue(fragment, now)
-
     def abandon(self, recipient: Recipient) -> int:
         """Gives a recipient up: its queued and unacknowledged fragments, its tag and its reply SURBs.
 
@@ -278,7 +205,7 @@ class NymClient:
 
         :returns: fragments dropped.
         """
-        self._unbuilt = deque(order for order in self._unbuilt if order.recipient != recipient)
+        self._composer.forget(recipient)
         self._issuer.forget(recipient)
         return len(self._outbox.abandon_where(lambda fragment: fragment.recipient == recipient))
 
@@ -349,80 +276,12 @@ class NymClient:
         """Packets that are due, at most ``limit``.
 
         :param limit: packets that the connection can take now.
-        :param backlog: packets taken earlier that the connection has not sent yet (see ``pacing``).
+        :param backlog: packets taken earlier that the connection has not sent yet; slows the main stream
+            down (see :mod:`.pacing`).
         """
         self._now = now
-        self._work_on_requests(now)
-        packets: list[MixPacket] = []
-        if not self._preparer.is_ready:
-            return packets
-        queue = self._outbox.queue
-        while len(packets) < limit:
-            main_at, cover_at = self._main.next_at(len(queue), now), self._cover_at()
-            if min(main_at, cover_at) > now:
-                break
-            if cover_at < main_at:
-                self._cover.advance(now)
-                self._append_cover(packets, now)
-                continue
-            self._main.advance(now)
-            if not self._append_real(packets, now) and self._main.fills_with_cover:
-                self._append_cover(packets, now)
-        is_full = len(packets) >= limit and self._main.next_at(len(queue), now) <= now
-        self._main.observe(max(backlog, CONNECTION_SLOTS) if is_full else backlog, now)
-        while self._cover_at() <= now:
-            self._cover.advance(now)
-            self.stats.cover_skipped += 1
-        return packets
-
-    def _cover_at(self) -> float:
-        return math.inf if self.config.disable_cover else self._cover.tick_at
-
-    def _append_real(self, packets: list[MixPacket], now: float) -> bool:
-        """The next fragment that has a route; those without are tried again when their time is over."""
-        while (fragment := self._outbox.pop(now)) is not None:
-            try:
-                packet, delay_ns = self._prepare(fragment, now)
-            except (NoRouteError, CryptoError):
-                self.stats.unroutable += 1
-                self._outbox.sent(fragment, 0, now)
-                continue
-            self._outbox.sent(fragment, delay_ns, now)
-            self.stats.real_sent += 1
-            packets.append(packet)
-            return True
-        return False
-
-    def _prepare(self, fragment: OutgoingFragment, now: float) -> tuple[MixPacket, int]:
-        data, identifier, size = fragment.data, fragment.identifier, fragment.size
-        if fragment.recipient is not None:
-            return self._preparer.data_packet(fragment.recipient, data, identifier, size, now)
-        assert fragment.surb is not None
-        prepared = self._preparer.reply_packet(fragment.surb, data, identifier, size, now)
-        fragment.surb = None
-        self.stats.surbs_used += 1
-        return prepared
-
-    def _append_cover(self, packets: list[MixPacket], now: float) -> None:
-        try:
-            packets.append(self._preparer.cover_packet(now))
-        except (NoRouteError, CryptoError):
-            self.stats.unroutable += 1
-            return
-        self.stats.cover_sent += 1
-
-    def _work_on_requests(self, now: float) -> None:
-        """Makes a few of the reply SURBs that others requested."""
-        if not self._preparer.is_ready:
-            return
-        try:
-            finished = self._issuer.work(now)
-        except (NoRouteError, CryptoError):
-            return
-        if finished is not None:
-            peer, surbs = finished
-            message = AdditionalSurbs(peer.sender_tag, surbs)
-            self._enqueue_message(message, peer.recipient, ADDITIONAL_SURBS, None, None, now)
+        self._composer.answer_requests(now)
+        return self._traffic.packets(now, limit, backlog) if self.is_ready else []
 
     def prepare_ahead(self, now: float, budget: int) -> int:
         """Spends idle time on headers, keys and reply SURBs that will be needed soon.
@@ -438,11 +297,8 @@ class NymClient:
     # Numbers -----------------------------------------------------------------------------------------------
 
     def queued(self) -> int:
-        """Real packets waiting for their turn."""
-        unbuilt = sum(
-            1 + len(order.data) // fragment_length(self.config.primary_size) for order in self._unbuilt
-        )
-        return len(self._outbox.queue) + unbuilt
+        """Real packets waiting for their turn: the number for back-pressure."""
+        return len(self._outbox.queue) + self._composer.queued()
 
     def queued_by_lane(self) -> dict[Lane, int]:
         """Packets waiting, per lane that has any."""
@@ -466,15 +322,14 @@ class NymClient:
 
     def poll_at(self) -> float | None:
         """When ``handle_timer`` and ``packets_to_send`` should be called next; it may lie in the past."""
-        at = min(self._outbox.pending.poll_at(), self._expire_at, self._rotation_poll_at)
-        if self._preparer.is_ready:
-            at = min(at, self._main.next_at(len(self._outbox.queue), self._now), self._cover_at())
+        at = min(
+            self._outbox.pending.poll_at(), self._replier.poll_at(), self._expire_at, self._rotation_poll_at
+        )
+        if self.is_ready:
+            at = min(at, self._traffic.poll_at(self._now))
             if self._issuer.has_orders:
                 at = min(at, self._now)
-        replier_at = self._replier.poll_at()
-        if replier_at is not None:
-            at = min(at, replier_at)
-        return at if at < math.inf else None
+        return at
 
     def handle_timer(self, now: float) -> None:
         """Takes lost fragments up again and looks after SURBs and keys."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from smolmix_web.nym.addresses import Recipient
 from smolmix_web.nym.config import ClientConfig
 from smolmix_web.nym.lanes import SURB_REQUEST
@@ -74,8 +76,9 @@ class Replier:
         if entry is not None and fragment in entry.retransmissions:
             entry.retransmissions.remove(fragment)
 
-    def poll_at(self) -> float | None:
-        return self._next_check if any(entry.waiting for entry in self.stock) else None
+    def poll_at(self) -> float:
+        """Instant of the next look, ``math.inf`` while there is nobody to answer."""
+        return self._next_check if len(self.stock) else math.inf
 
     def handle_timer(self, now: float) -> None:
         """Repeats requests that seem lost, and drops replies that wait in vain (25.5)."""
