@@ -115,7 +115,7 @@ export interface TunnelInfo {
 }
 
 /** Counters by layer (`driver`, `gateway`, `nym`, `ipr`, `stack`, `fetch`, `bridge`). */
-export type TunnelStats = Record<string, Record<string, number>>;
+export type TunnelStats = Record<string, Record<string, any>>;
 
 /** What went wrong; the `cause` of the `TypeError`s and time-outs of `mixFetch`. */
 export declare class MixError extends Error {

@@ -191,7 +191,7 @@ class Handlers:
         exchange.response = response
         has_body = response.status not in NULL_BODY_STATUS and message.method != "HEAD"
         if not has_body:
-            self._release(message.id)
+            self._release(message.id, drained=True)
         return {
             "status": response.status,
             "statusText": response.reason,
@@ -303,17 +303,19 @@ class Handlers:
                 pulling.cancel()
             self._release(identifier)
 
-    def _release(self, identifier: int) -> None:
-        """Let go of a response; the tunnel decides whether its connection can be used again."""
+    def _release(self, identifier: int, *, drained: bool = False) -> None:
+        """Let go of a response. ``drained``: nothing is left to read, so that its connection can be kept."""
         exchange = self._exchanges.pop(identifier, None)
         if exchange is None or exchange.response is None:
             return
-        closing = asyncio.get_running_loop().create_task(self._close(exchange.response))
+        closing = asyncio.get_running_loop().create_task(self._close(exchange.response, drained))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
-    async def _close(self, response: Response) -> None:
+    async def _close(self, response: Response, drained: bool) -> None:
         try:
+            if drained:
+                await response.read_chunk(1)  # the end is noticed by reading it
             await response.aclose()
         except Exception:
             logger.debug("closing a response failed", exc_info=True)
