@@ -149,7 +149,7 @@ async def site() -> AsyncIterator[Site]:
     app.router.add_get("/encoded/{coding}", encoded)
     app.router.add_get("/slow", slow)
     app.router.add_get("/status/{status}", empty)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     tcp = web.TCPSite(runner, "127.0.0.1", 0)
     await tcp.start()
@@ -335,7 +335,7 @@ async def test_head_has_no_body(site: Site) -> None:
 
 
 async def test_first_byte_and_total_deadlines_name_their_phase(site: Site) -> None:
-    request = FetchRequest.create("http://site.test/slow?seconds=5")
+    request = FetchRequest.create("http://site.test/slow?seconds=1")
     with pytest.raises(DeadlineError, match="first byte"):
         await site.client.fetch(request, timeouts=FetchTimeouts(first_byte=0.05))
     with pytest.raises(DeadlineError, match="whole fetch"):
@@ -344,7 +344,7 @@ async def test_first_byte_and_total_deadlines_name_their_phase(site: Site) -> No
 
 
 async def test_cancelling_frees_the_connection(site: Site) -> None:
-    task = asyncio.ensure_future(site.get("/slow?seconds=5"))
+    task = asyncio.ensure_future(site.get("/slow?seconds=1"))
     await asyncio.sleep(0.05)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
