@@ -186,6 +186,10 @@ class GatewaySession:
             self._inbox_delivered = 0
         return frames
 
+    def unsent(self) -> int:
+        """Frames that ``frames_to_send`` would give."""
+        return len(self._outbox)
+
     def next_event(self) -> ServerEvent | None:
         return self._events.popleft() if self._events else None
 

@@ -1,0 +1,77 @@
+"""The directory of a local network as an HTTP server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from smolmix_web.directory.network import DirectoryConfig
+from smolmix_web.directory.server import DirectoryState
+
+ExtraPage = Callable[[], tuple[str, bytes]]
+
+
+class DirectoryNode:
+    """:class:`DirectoryState` behind a socket.
+
+    :param state: given to a restarted directory so that it remembers its nodes; otherwise it starts empty,
+        with its first epoch beginning at ``start``.
+    :param pages: further GET paths, such as the network's status: each gives (content type, body).
+    """
+
+    def __init__(
+        self,
+        config: DirectoryConfig | None = None,
+        *,
+        state: DirectoryState | None = None,
+        pages: Mapping[str, ExtraPage] | None = None,
+    ) -> None:
+        self._config = config
+        self.state = state
+        self._pages = dict(pages or {})
+        self._runner: web.ServerRunner | None = None
+        self.port = 0
+        self.requests = 0
+
+    @property
+    def is_running(self) -> bool:
+        return self._runner is not None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; the port. :raises OSError: cannot bind."""
+        if self.state is None:
+            self.state = DirectoryState(self._config, started_at=float(int(time.time())))
+        server = web.Server(self._serve, access_log=None)
+        self._runner = web.ServerRunner(server, shutdown_timeout=0.5)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port)
+        await site.start()
+        self.port = int(self._runner.addresses[0][1])
+        return self.port
+
+    async def stop(self) -> None:
+        """Close the socket and all connections."""
+        if self._runner is not None:
+            runner, self._runner = self._runner, None
+            await runner.cleanup()
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"running": self.is_running, "requests": self.requests}
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.requests += 1
+        assert self.state is not None
+        page = self._pages.get(request.path)
+        if page is not None and request.method == "GET":
+            content_type, body = page()
+            headers = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-store"}
+            return web.Response(body=body, content_type=content_type, headers=headers)
+        body = await request.read() if request.method == "POST" else b""  # bounded by aiohttp: 1 MiB
+        answer = self.state.answer(request.method, request.path, request.query, body, unix_time=time.time())
+        headers = dict(answer.headers)
+        if answer.content_type:
+            headers["Content-Type"] = answer.content_type
+        return web.Response(status=answer.status, body=answer.body, headers=headers)

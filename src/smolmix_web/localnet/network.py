@@ -1,0 +1,324 @@
+"""A whole Nym network on one machine: directory, three mix nodes, entry gateway, exit gateway.
+
+All of it in one asyncio process, or any part of it: a process that plays ``roles=("mix2",)`` joins the
+directory named by ``directory_url``. Every role listens on real sockets and speaks the real protocols either
+way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from smolmix_web.directory.network import DirectoryConfig
+from smolmix_web.errors import LocalProtocolError, NetworkError
+from smolmix_web.gateway import GatewayConfig, GatewayStorage
+from smolmix_web.localnet.client_listener import ClientListenerConfig
+from smolmix_web.localnet.directory_node import DirectoryNode
+from smolmix_web.localnet.gateway_node import GatewayNode, GatewayNodeConfig
+from smolmix_web.localnet.impairment import ImpairmentConfig
+from smolmix_web.localnet.links import LinkConfig
+from smolmix_web.localnet.mixnode import MixNode
+from smolmix_web.localnet.node import MixnetNode, NodeConfig
+from smolmix_web.localnet.node_identity import NodeIdentity
+from smolmix_web.localnet.rates import RateMeter
+from smolmix_web.nym.packets import PacketVersion
+
+if TYPE_CHECKING:
+    from smolmix_web.localnet.exit_service import ExitConfig
+
+log = logging.getLogger(__name__)
+
+DIRECTORY = "directory"
+MIX_NODES = ("mix1", "mix2", "mix3")
+ALL_ROLES = (DIRECTORY, *MIX_NODES, "entry", "exit")
+
+STATUS_PATH = "/api/local/status"
+"""Where the directory shows :meth:`LocalNetwork.stats` of its process as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalNetworkConfig:
+    """What to play and how.
+
+    :ivar host: IP address that everything listens on and announces.
+    :ivar ports: by listener name: ``directory``, ``mix1`` to ``mix3``, ``entry``, ``exit``, ``entry.ws``,
+        ``entry.wss``, ``exit.ws``. Missing ones are chosen by the system.
+    :ivar roles: the parts that this process plays.
+    :ivar directory_url: needed when the directory is not among the roles.
+    :ivar tls: server context of the entry's WSS listener; ``hostname`` must match its certificate.
+    :ivar state_dir: keys and gateway databases persist here; None keeps all in memory.
+    """
+
+    host: str = "127.0.0.1"
+    ports: Mapping[str, int] = field(default_factory=dict)
+    roles: tuple[str, ...] = ALL_ROLES
+    directory_url: str | None = None
+    directory: DirectoryConfig = field(default_factory=DirectoryConfig)
+    gateway: GatewayConfig = field(default_factory=GatewayConfig)
+    exit: ExitConfig | None = None
+    links: LinkConfig = field(default_factory=LinkConfig)
+    impairment: ImpairmentConfig = field(default_factory=ImpairmentConfig)
+    frame_version: PacketVersion = PacketVersion.LEGACY
+    announce_interval: float = 5.0
+    hostname: str | None = None
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+    state_dir: Path | None = None
+
+    def __post_init__(self) -> None:
+        unknown = set(self.roles) - set(ALL_ROLES)
+        if unknown:
+            raise LocalProtocolError(f"unknown roles: {', '.join(sorted(unknown))}")
+        if DIRECTORY not in self.roles and self.directory_url is None:
+            raise LocalProtocolError("without the directory role a directory_url is needed")
+        if (self.tls is None) != (self.hostname is None):
+            raise LocalProtocolError("tls and hostname belong together")
+
+
+class LocalNetwork:
+    """``async with LocalNetwork(config) as net`` runs the network; afterwards nothing of it is left."""
+
+    def __init__(self, config: LocalNetworkConfig | None = None) -> None:
+        self.config = config or LocalNetworkConfig()
+        self.nodes: dict[str, MixnetNode] = {}
+        self.directory: DirectoryNode | None = None
+        self._ports = dict(self.config.ports)
+        self._identities: dict[str, NodeIdentity] = {}
+        self._storages: dict[str, GatewayStorage] = {}
+        self._rates: dict[str, RateMeter] = {}
+        self._sampler: asyncio.Task[None] | None = None
+        self._started_at = 0.0
+
+    async def __aenter__(self) -> LocalNetwork:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Start all roles; returns when the nodes of this process know each other.
+
+        :raises OSError: a port cannot be bound; nothing is left running then.
+        """
+        self._started_at = time.time()
+        try:
+            if DIRECTORY in self.config.roles:
+                pages = {STATUS_PATH: self._status_page}
+                self.directory = DirectoryNode(self.config.directory, pages=pages)
+                await self._start_directory(self.directory)
+            for name in self.config.roles:
+                if name != DIRECTORY:
+                    await self._start_node(name)
+            for node in self.nodes.values():
+                await node.refresh()
+        except BaseException:
+            await self.stop()
+            raise
+        self._sampler = asyncio.get_running_loop().create_task(self._sample())
+
+    async def stop(self) -> None:
+        """Stop everything, the directory last."""
+        if self._sampler is not None:
+            self._sampler.cancel()
+            await asyncio.gather(self._sampler, return_exceptions=True)
+            self._sampler = None
+        for node in reversed(self.nodes.values()):
+            await node.stop()
+        if self.directory is not None:
+            await self.directory.stop()
+        for storage in self._storages.values():
+            close = getattr(storage, "close", None)
+            if close is not None:
+                close()
+        self._storages.clear()
+
+    # -- addresses ----------------------------------------------------------------------------------------
+
+    @property
+    def directory_url(self) -> str:
+        """Base URL for clients, with trailing slash."""
+        if self.directory is None:
+            return self.config.directory_url or ""
+        return f"http://{_bracketed(self.config.host)}:{self.directory.port}/api/"
+
+    @property
+    def exit_address(self) -> str | None:
+        """Nym address of the exit's IP packet router, if this process plays the exit."""
+        node = self.nodes.get("exit")
+        return node.service_address if isinstance(node, GatewayNode) else None
+
+    def describe(self) -> dict[str, Any]:
+        """Addresses of everything in this process, JSON-able."""
+        return {
+            "directory_url": self.directory_url,
+            "exit_address": self.exit_address,
+            "nodes": {name: _describe_node(node) for name, node in self.nodes.items()},
+        }
+
+    # -- faults -------------------------------------------------------------------------------------------
+
+    async def kill(self, name: str) -> None:
+        """Stop a node, or the directory, as a crash would: nobody is told."""
+        if name == DIRECTORY and self.directory is not None:
+            await self.directory.stop()
+        else:
+            await self._node(name).kill()
+
+    async def restart(self, name: str) -> None:
+        """Start a killed node anew, with its keys, ports and stored clients. A directory keeps its state."""
+        if name == DIRECTORY and self.directory is not None:
+            pages = {STATUS_PATH: self._status_page}
+            self.directory = DirectoryNode(self.config.directory, state=self.directory.state, pages=pages)
+            await self._start_directory(self.directory)
+            return
+        if self._node(name).is_running:
+            raise LocalProtocolError(f"{name} is running")
+        await self._start_node(name)
+        for node in self.nodes.values():
+            if node.is_running:
+                await node.refresh()
+
+    # -- observation --------------------------------------------------------------------------------------
+
+    def stats(self) -> dict[str, Any]:
+        """Counters, links and packet rates of every node of this process, JSON-able."""
+        nodes = {}
+        for name, node in self.nodes.items():
+            meter = self._rates.get(name)
+            nodes[name] = {**node.as_dict(), "packets_per_second": meter.rates() if meter else {}}
+        return {
+            "uptime": round(time.time() - self._started_at, 3),
+            "directory": self.directory.as_dict() if self.directory is not None else None,
+            "nodes": nodes,
+        }
+
+    def _status_page(self) -> tuple[str, bytes]:
+        status = {"network": self.describe(), **self.stats()}
+        return "application/json", json.dumps(status, separators=(",", ":")).encode()
+
+    async def _sample(self) -> None:
+        while True:
+            now = asyncio.get_running_loop().time()
+            for name, node in self.nodes.items():
+                self._rates.setdefault(name, RateMeter()).sample(node, now)
+            await asyncio.sleep(1.0)
+
+    # -- starting -----------------------------------------------------------------------------------------
+
+    async def _start_directory(self, directory: DirectoryNode) -> None:
+        self._ports[DIRECTORY] = await directory.start(self.config.host, self._ports.get(DIRECTORY, 0))
+
+    async def _start_node(self, name: str) -> None:
+        node = self._make_node(name)
+        await node.start()
+        self.nodes[name] = node
+        self._ports[name] = node.address.port
+        if isinstance(node, GatewayNode):
+            self._ports[f"{name}.ws"] = node.ws_port
+            if node.wss_port is not None:
+                self._ports[f"{name}.wss"] = node.wss_port
+
+    def _make_node(self, name: str) -> MixnetNode:
+        config = self.config
+        node_config = NodeConfig(
+            name=name,
+            host=config.host,
+            mix_port=self._ports.get(name, 0),
+            directory_url=self.directory_url,
+            layer=MIX_NODES.index(name) + 1 if name in MIX_NODES else None,
+            frame_version=config.frame_version,
+            announce_interval=config.announce_interval,
+            links=config.links,
+            impairment=config.impairment,
+        )
+        identity = self._identity(name)
+        if name in MIX_NODES:
+            return MixNode(node_config, identity)
+        gateway_config = GatewayNodeConfig(
+            node=node_config,
+            ws_port=self._ports.get(f"{name}.ws", 0),
+            clients=ClientListenerConfig(session=config.gateway),
+        )
+        storage = self._storage(name)
+        if name == "exit":
+            from smolmix_web.localnet.exit_node import ExitNode  # heavy: the whole tunnel stack
+
+            return ExitNode(gateway_config, identity, storage, exit_config=config.exit)
+        if config.tls is not None:
+            gateway_config = replace(
+                gateway_config,
+                wss_port=self._ports.get(f"{name}.wss", 0),
+                hostname=config.hostname,
+                tls=config.tls,
+            )
+        return GatewayNode(gateway_config, identity, storage)
+
+    def _identity(self, name: str) -> NodeIdentity:
+        if name not in self._identities:
+            if self.config.state_dir is None:
+                self._identities[name] = NodeIdentity.generate()
+            else:
+                self._identities[name] = NodeIdentity.load_or_generate(self.config.state_dir / name)
+        return self._identities[name]
+
+    def _storage(self, name: str) -> GatewayStorage | None:
+        node = self.nodes.get(name)
+        if isinstance(node, GatewayNode):
+            return node.registry.storage  # a restarted gateway knows its clients
+        return None
+
+    def _node(self, name: str) -> MixnetNode:
+        if name not in self.nodes:
+            raise LocalProtocolError(f"{name} is not played by this process")
+        return self.nodes[name]
+
+
+def _describe_node(node: MixnetNode) -> dict[str, Any]:
+    details: dict[str, Any] = {"identity": str(node.identity), "mix_address": str(node.address)}
+    if isinstance(node, GatewayNode):
+        host = _bracketed(node.config.host)
+        details["websocket"] = f"ws://{host}:{node.ws_port}/"
+        if node.wss_port is not None:
+            details["secure_websocket"] = f"wss://{node.gateway_config.hostname}:{node.wss_port}/"
+        if node.service_address is not None:
+            details["ip_packet_router"] = node.service_address
+    return details
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+async def wait_until_routable(network: LocalNetwork, timeout: float = 15.0) -> None:
+    """Wait until the directory knows enough nodes, where other processes play some of them.
+
+    :raises NetworkError: not within ``timeout`` seconds.
+    """
+    from smolmix_web.errors import SmolmixError
+    from smolmix_web.localnet.directory_link import DirectoryLink
+
+    link = DirectoryLink(network.directory_url)
+    try:
+        async with asyncio.timeout(timeout):
+            while True:
+                try:
+                    await link.topology()
+                    return
+                except SmolmixError as error:
+                    log.debug("not routable yet: %s", error)
+                await asyncio.sleep(0.2)
+    except TimeoutError:
+        raise NetworkError(f"the network is not routable after {timeout:g} s") from None
+    finally:
+        await link.close()
