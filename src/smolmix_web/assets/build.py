@@ -47,28 +47,34 @@ def ensure_assets(
     """Build the assets of this checkout unless ``out`` is up to date.
 
     :param out: default ``build/assets`` of the checkout.
-    :param distribution: as for :func:`build_assets`; default ``$SMOLMIX_PYODIDE_DIST``, else ``"auto"``.
+    :param distribution: as for :func:`build_assets`.
     :returns: the folder.
     """
     sources = Sources.of_checkout()
     out = out or sources.root / "build" / "assets"
-    chosen = distribution or os.environ.get("SMOLMIX_PYODIDE_DIST") or "auto"
+    chosen = _distribution(distribution)
     if _built_digest(out) != _digest(sources, chosen):
         build_assets(out, distribution=chosen, sources=sources, log=log)
     return out
 
 
 def build_assets(
-    out: Path, *, distribution: str = "auto", sources: Sources | None = None, log: Log = lambda line: None
+    out: Path,
+    *,
+    distribution: str | None = None,
+    sources: Sources | None = None,
+    log: Log = lambda line: None,
 ) -> dict[str, Any]:
     """Assemble everything in ``out``, which is replaced as a whole once all is there.
 
     :param distribution: where the ``cryptography`` build of Pyodide is: a folder, a URL, ``"auto"`` or
-        ``"none"`` (see :func:`~smolmix_web.assets.pyodide_dist.find_cryptography`).
+        ``"none"`` (see :func:`~smolmix_web.assets.pyodide_dist.find_cryptography`); default
+        ``$SMOLMIX_PYODIDE_DIST``, else ``"auto"``.
     :returns: the manifest.
     :raises AssetError: a part is missing or does not have its pinned hash.
     """
     sources = sources or Sources.of_checkout()
+    distribution = _distribution(distribution)
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST).is_file():
         raise AssetError(f"{out} exists and was not made by this build; it is left alone")
     cache = sources.root / "build"
@@ -100,6 +106,10 @@ def build_assets(
         stage.rename(out)
     log(f"assets are in {out} (providers: {', '.join(sorted(providers))})")
     return manifest
+
+
+def _distribution(given: str | None) -> str:
+    return given or os.environ.get("SMOLMIX_PYODIDE_DIST") or "auto"
 
 
 def _manifest(

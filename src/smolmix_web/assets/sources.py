@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smolmix_web.errors import SmolmixError
 
-class AssetError(Exception):
+
+class AssetError(SmolmixError):
     """The assets cannot be built or found; the message says what to do."""
+
+    code = "ASSETS"
 
 
 # Parts of the package that never run in a page.

@@ -98,7 +98,7 @@ def test_own_wheel_is_reproducible_and_importable(tmp_path):
         "print(pathlib.Path(smolmix_web.__file__).parents[1])"
     )
     done = subprocess.run(
-        [sys.executable, "-S", "-c", code], env={"PYTHONPATH": str(wheel)}, capture_output=True, text=True
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(wheel)}, capture_output=True, text=True
     )
     assert done.stdout.strip() == str(wheel), done.stderr
 
