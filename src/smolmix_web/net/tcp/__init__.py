@@ -1,0 +1,1 @@
+"""TCP: one connection's engine, in parts that each follow one group of RFCs."""
