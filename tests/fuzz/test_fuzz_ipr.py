@@ -1,4 +1,4 @@
-"""Invariant: an IPR parser raises MalformedError or gives a value that survives being emitted and parsed again."""
+"""Invariant: a parser raises MalformedError or gives a value that survives being emitted and parsed again."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

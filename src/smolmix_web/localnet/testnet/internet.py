@@ -21,6 +21,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
+from typing import Any
 
 from aiohttp import web
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -199,7 +200,9 @@ class TestInternet:
             self.address_map.add(address, 7, Protocol.UDP, target)
 
     async def _start_web(self) -> None:
-        runner = web.AppRunner(self.site.application, access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(
+            self.site.application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True
+        )
         self._stack.push_async_callback(runner.cleanup)
         await runner.setup()
         plain = await self._listen(runner, None)
@@ -265,9 +268,8 @@ class TestInternet:
 
 
 class _UdpEcho(asyncio.DatagramProtocol):
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+    def connection_made(self, transport: Any) -> None:
+        self._transport: asyncio.DatagramTransport = transport
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self._transport.sendto(data, addr)

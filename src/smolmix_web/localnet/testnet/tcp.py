@@ -7,6 +7,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 
 _CHUNK = 64 * 1024
@@ -22,6 +24,13 @@ def pattern(length: int, seed: bytes = b"") -> bytes:
 
 # The source repeats this block; odd, so that a receiver that loses or repeats a power of two notices.
 SOURCE_BLOCK = pattern(65_521)
+
+
+def reset_connection(transport: asyncio.BaseTransport) -> None:
+    """Closes with a TCP reset: a linger time of zero makes the kernel send one."""
+    connection = transport.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.close()
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -54,7 +63,7 @@ async def source(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Resets the connection after the first bytes have come."""
     await reader.read(_CHUNK)
-    writer.transport.abort()
+    reset_connection(writer.transport)
 
 
 _OK = b"HTTP/1.1 200 OK\r\n"

@@ -19,7 +19,7 @@ from functools import lru_cache
 
 from aiohttp import hdrs, web
 
-from smolmix_web.localnet.testnet.tcp import pattern
+from smolmix_web.localnet.testnet.tcp import pattern, reset_connection
 from smolmix_web.localnet.testnet.websocket import add_websocket_routes
 
 MAX_BODY = 256 * 1024 * 1024
@@ -181,7 +181,7 @@ async def cut(request: web.Request) -> web.StreamResponse:
     await response.write(data[:sent])
     if request.transport is not None:
         if request.query.get("reset"):
-            request.transport.abort()
+            reset_connection(request.transport)
         else:
             request.transport.close()
     return response

@@ -6,7 +6,7 @@ import asyncio
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from smolmix_web.localnet.testnet.tcp import pattern
+from smolmix_web.localnet.testnet.tcp import pattern, reset_connection
 
 # The server knows these sub-protocols; it picks the first of its own that the client offers.
 SUBPROTOCOLS = ("echo.v2", "echo.v1", "chat")
@@ -40,7 +40,7 @@ async def _text(request: web.Request, socket: web.WebSocketResponse, text: str) 
     elif text == "ping":
         await socket.ping(b"are you there")
     elif text == "drop" and request.transport is not None:
-        request.transport.abort()
+        reset_connection(request.transport)
     else:
         await socket.send_str(text)
 
