@@ -46,7 +46,9 @@ def sha256(data: bytes) -> str:
 
 def walk(first_hop: NodeAddress, packet: bytes) -> FinalHop:
     """Carries a packet from node to node by the addresses that it names, as the network would."""
-    secrets = {NodeAddress(n["address"], 1789): bytes.fromhex(n["secret"]) for n in CAPTURED["nodes"].values()}
+    secrets = {
+        NodeAddress(n["address"], 1789): bytes.fromhex(n["secret"]) for n in CAPTURED["nodes"].values()
+    }
     hop = process_packet(secrets[first_hop], packet)
     while isinstance(hop, ForwardHop):
         hop = process_packet(secrets[NodeAddress.unpack(hop.next_address)], hop.packet)
