@@ -1,6 +1,6 @@
 """A certificate factory for tests: an authority and what it issues, in the profile that verifiers want.
 
-trustme's certificates are refused by ``cryptography``'s verifier (critical subjectAltName), so this makes its own.
+trustme's are refused by ``cryptography``'s verifier (critical subjectAltName), so this makes its own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+from cryptography.hazmat.primitives.asymmetric.types import (
+    CertificateIssuerPrivateKeyTypes,
+    CertificatePublicKeyTypes,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -105,7 +108,9 @@ class Authority:
         builder = _builder(self.name, signer.name, self.key.public_key(), not_before, not_after)
         builder = builder.add_extension(x509.BasicConstraints(True, path_length), True)
         builder = builder.add_extension(_key_usage(sign=False, authority=True), True)
-        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), False)
+        builder = builder.add_extension(
+            x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), False
+        )
         if issuer is not None:
             aki = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.key.public_key())
             builder = builder.add_extension(aki, False)
@@ -132,7 +137,7 @@ class Authority:
         not_before: datetime.datetime = NOW - 30 * DAY,
         not_after: datetime.datetime = NOW + 1000 * DAY,
         usages: Sequence[x509.ObjectIdentifier] | None = (ExtendedKeyUsageOID.SERVER_AUTH,),
-        signature_hash: hashes.HashAlgorithm | None = None,
+        signature_hash: hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None = None,
         extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
         without: Sequence[type[x509.ExtensionType]] = (),
         serial: int = 0,
@@ -168,7 +173,7 @@ def self_signed(*names: str) -> Issued:
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,
-    public_key: x509.base.CertificatePublicKeyTypes,
+    public_key: CertificatePublicKeyTypes,
     not_before: datetime.datetime,
     not_after: datetime.datetime,
 ) -> x509.CertificateBuilder:
@@ -187,7 +192,11 @@ def _key_usage(*, sign: bool, authority: bool) -> x509.KeyUsage:
     return x509.KeyUsage(sign, False, False, False, False, authority, authority, False, False)
 
 
-def _hash_for(key: CertificateIssuerPrivateKeyTypes) -> hashes.HashAlgorithm | None:
+def _hash_for(key: CertificateIssuerPrivateKeyTypes) -> hashes.SHA256 | hashes.SHA384 | None:
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return None
-    return hashes.SHA384() if isinstance(key, ec.EllipticCurvePrivateKey) and key.key_size > 256 else hashes.SHA256()
+    return (
+        hashes.SHA384()
+        if isinstance(key, ec.EllipticCurvePrivateKey) and key.key_size > 256
+        else hashes.SHA256()
+    )

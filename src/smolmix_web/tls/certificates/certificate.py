@@ -141,19 +141,20 @@ class Certificate:
     """One parsed certificate. Equality and hash are those of its DER bytes.
 
     :param der: the whole encoding.
+    :param strict: False lets a GeneralizedTime stand where UTCTime has to be used; an old root does that.
     :raises MalformedError: it is not a certificate of RFC 5280 section 4.1 (version 1 parses).
     """
 
-    def __init__(self, der: bytes) -> None:
+    def __init__(self, der: bytes, *, strict: bool = True) -> None:
         self.der = bytes(der)
         outer = read_whole(self.der)
         self.tbs = outer.pull_encoded(SEQUENCE)
         self.signature_algorithm = pull_algorithm(outer)
         self.signature = outer.pull_bits()
         outer.expect_end()
-        self._pull_tbs(read_whole(self.tbs))
+        self._pull_tbs(read_whole(self.tbs), strict)
 
-    def _pull_tbs(self, tbs: DerReader) -> None:
+    def _pull_tbs(self, tbs: DerReader, strict: bool) -> None:
         version = tbs.pull_optional(context(0))
         self.version = 1
         if version is not None:
@@ -168,7 +169,7 @@ class Certificate:
             raise MalformedError("the two signature algorithms of a certificate differ")
         self.issuer = tbs.pull_encoded(SEQUENCE)
         validity = tbs.pull_sequence()
-        self.not_before, self.not_after = validity.pull_time(), validity.pull_time()
+        self.not_before, self.not_after = (validity.pull_time(strict=strict) for _ in range(2))
         validity.expect_end()
         self.subject = tbs.pull_encoded(SEQUENCE)
         self.public_key = pull_public_key(tbs.pull_encoded(SEQUENCE))

@@ -106,10 +106,10 @@ class DerReader:
             raise MalformedError("DER: BIT STRING with unused bits")
         return contents[1:]
 
-    def pull_time(self) -> float:
+    def pull_time(self, *, strict: bool = True) -> float:
         """RFC 5280 section 4.1.2.5, as seconds since 1970."""
         tag, contents, _ = self.pull_element()
-        return decode_time(tag, contents)
+        return decode_time(tag, contents, strict=strict)
 
     def expect_end(self) -> None:
         if self._pos != self._end:
@@ -166,14 +166,16 @@ def decode_bit_flags(contents: bytes) -> frozenset[int]:
     return frozenset(8 * i + b for i, octet in enumerate(octets) for b in range(8) if octet & (0x80 >> b))
 
 
-def decode_time(tag: int, contents: bytes) -> float:
-    """UTCTime until 2049, GeneralizedTime from 2050 on; both with seconds, in Zulu, without fractions."""
+def decode_time(tag: int, contents: bytes, *, strict: bool = True) -> float:
+    """UTCTime until 2049, GeneralizedTime from 2050 on (or at any time, if not ``strict``); both with seconds,
+    in Zulu, without fractions.
+    """
     if tag == UTC_TIME and len(contents) == 13:
         text = contents.decode("latin-1")
         text = ("19" if text[:2] >= "50" else "20") + text
     elif tag == GENERALIZED_TIME and len(contents) == 15:
         text = contents.decode("latin-1")
-        if text[:4] < "2050" and text[:4] >= "1950":
+        if strict and "1950" <= text[:4] < "2050":
             raise MalformedError("DER: GeneralizedTime before 2050")
     else:
         raise MalformedError("DER: bad time")

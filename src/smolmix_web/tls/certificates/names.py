@@ -62,7 +62,10 @@ class GeneralName:
 
     @property
     def text(self) -> str:
-        return self.value.decode("ascii")
+        try:
+            return self.value.decode("ascii")
+        except UnicodeDecodeError:
+            raise MalformedError("name that is not ASCII") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class NameConstraints:
 # -- parsing -----------------------------------------------------------------------------------------
 
 
-def _pull_general_name(reader: DerReader) -> GeneralName:
+def pull_general_name(reader: DerReader) -> GeneralName:
     tag, contents, _ = reader.pull_element()
     try:
         kind = NameKind(tag & 0x1F)
@@ -96,7 +99,7 @@ def pull_general_names(reader: DerReader) -> tuple[GeneralName, ...]:
     """subjectAltName: at least one name, each well-formed for its kind."""
     names = []
     while reader.remaining:
-        name = _pull_general_name(reader)
+        name = pull_general_name(reader)
         if name.kind == NameKind.DNS:
             dns_pattern_labels(name.text)
         elif name.kind == NameKind.EMAIL:
@@ -124,7 +127,7 @@ def _pull_subtrees(contents: bytes | None) -> tuple[GeneralName, ...]:
     bases = []
     while reader.remaining:
         subtree = reader.pull_sequence()
-        base = _pull_general_name(subtree)
+        base = pull_general_name(subtree)
         # minimum is 0 and so left out, maximum is absent: RFC 5280 allows nothing else.
         subtree.expect_end()
         _check_constraint(base)
@@ -176,9 +179,7 @@ def directory_name(encoded: bytes) -> tuple[Rdn, ...]:
     while reader.remaining:
         attributes, rdn = DerReader(reader.pull(SET)), set()
         while attributes.remaining:
-            attribute = attributes.pull_sequence()
-            oid, (tag, contents, whole) = attribute.pull_oid(), attribute.pull_element()
-            attribute.expect_end()
+            oid, tag, contents, whole = _pull_attribute(attributes)
             rdn.add((oid, _comparable(tag, contents, whole)))
         if not rdn:
             raise MalformedError("empty relative distinguished name")
@@ -186,32 +187,55 @@ def directory_name(encoded: bytes) -> tuple[Rdn, ...]:
     return tuple(rdns)
 
 
-def _comparable(tag: int, contents: bytes, whole: bytes) -> str:
-    encodings = {
-        UTF8_STRING: "utf-8",
-        PRINTABLE_STRING: "ascii",
-        IA5_STRING: "ascii",
-        TELETEX_STRING: "latin-1",
-        BMP_STRING: "utf-16-be",
-        UNIVERSAL_STRING: "utf-32-be",
-    }
-    if tag not in encodings:
-        return "#" + whole.hex()
+_STRING_ENCODINGS = {
+    UTF8_STRING: "utf-8",
+    PRINTABLE_STRING: "ascii",
+    IA5_STRING: "ascii",
+    TELETEX_STRING: "latin-1",
+    BMP_STRING: "utf-16-be",
+    UNIVERSAL_STRING: "utf-32-be",
+}
+
+
+def _text(tag: int, contents: bytes) -> str | None:
+    """A string value; None for values of other types."""
+    if tag not in _STRING_ENCODINGS:
+        return None
     try:
-        text = contents.decode(encodings[tag])
+        return contents.decode(_STRING_ENCODINGS[tag])
     except UnicodeDecodeError:
         raise MalformedError("bad string in a name") from None
-    return " ".join(text.casefold().split())
+
+
+def _comparable(tag: int, contents: bytes, whole: bytes) -> str:
+    text = _text(tag, contents)
+    return "#" + whole.hex() if text is None else " ".join(text.casefold().split())
+
+
+def _pull_attribute(reader: DerReader) -> tuple[str, int, bytes, bytes]:
+    attribute = reader.pull_sequence()
+    oid, (tag, contents, whole) = attribute.pull_oid(), attribute.pull_element()
+    attribute.expect_end()
+    return oid, tag, contents, whole
+
+
+def attribute_texts(encoded: bytes, wanted: str) -> list[str]:
+    """All values of one attribute of a Name, as they are written."""
+    reader, found = read_whole(encoded), []
+    while reader.remaining:
+        attributes = DerReader(reader.pull(SET))
+        while attributes.remaining:
+            oid, tag, contents, _ = _pull_attribute(attributes)
+            text = _text(tag, contents)
+            if oid == wanted and text is not None:
+                found.append(text)
+    return found
 
 
 def email_addresses(encoded: bytes) -> list[GeneralName]:
     """emailAddress attributes of a subject, which e-mail constraints also cover when there is no SAN."""
-    return [
-        GeneralName(NameKind.EMAIL, value.encode("utf-8"))
-        for rdn in directory_name(encoded)
-        for oid, value in rdn
-        if oid == _EMAIL_ADDRESS_OID
-    ]
+    texts = attribute_texts(encoded, _EMAIL_ADDRESS_OID)
+    return [GeneralName(NameKind.EMAIL, text.encode("utf-8", "replace")) for text in texts]
 
 
 def _split_email(address: str) -> tuple[str, str]:
