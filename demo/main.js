@@ -114,7 +114,7 @@ tunnelEvents.addEventListener('statechange', (event) => {
   if (down) {
     lightUp([], true);
     progressBar.value = 0;
-    stageText.textContent = reason;
+    stageText.textContent = state === 'failed' ? 'Nothing leaves this page now.' : reason;
     infoList.hidden = true;
   }
 });

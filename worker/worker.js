@@ -34,9 +34,14 @@ async function start({ id, version, assets, provider }) {
     receive = booted.receive;
     toPage({ kind: 'result', id, value: booted.summary });
   } catch (error) {
-    const known = error instanceof BootError ? error : new BootError('BOOT', String(error));
+    const known = error instanceof BootError ? error : new BootError('BOOT', lastLine(error));
     toPage({ kind: 'failure', id, error: known.toFailure() });
   }
+}
+
+/** Of a Python traceback, its last line says what happened. @param {unknown} error */
+function lastLine(error) {
+  return String(error).trim().split('\n').at(-1) ?? '';
 }
 
 /** @param {ToWorker} message */

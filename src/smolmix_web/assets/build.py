@@ -5,7 +5,7 @@
     smolmix.js  smolmix.d.ts  protocol.js ...     worker/
     worker.js  boot.js
     manifest.json                                  files with sizes and SHA-256, wheels, providers
-    npm-crypto.js                                  crypto bundle of npm packages
+    npm-crypto.js  npm-crypto.js.LEGAL.txt         crypto bundle of npm packages, and their licences
     pyodide/                                       Pyodide's core
     wheels/                                        ours, the pinned pure ones, perhaps cryptography
 """
@@ -90,7 +90,9 @@ def build_assets(
         for name in PYODIDE_CORE:
             shutil.copyfile(sources.pyodide / name, stage / "pyodide" / name)
         log("bundling the npm crypto provider")
-        shutil.copyfile(_crypto_bundle(sources), stage / "npm-crypto.js")
+        bundle = _crypto_bundle(sources)
+        for path in (bundle, *bundle.parent.glob(f"{bundle.name}.LEGAL.txt")):
+            shutil.copyfile(path, stage / path.name)
         log("collecting wheels")
         (stage / "wheels").mkdir()
         wheels = [pack_own_wheel(sources, stage / "wheels")]

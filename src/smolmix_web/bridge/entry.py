@@ -14,7 +14,7 @@ from smolmix_web.bridge.handlers import Handlers, TunnelLike
 from smolmix_web.bridge.messages import EventMessage, ToPage, emit_message, parse_message
 from smolmix_web.options import TunnelOptions
 from smolmix_web.platform.browser import BrowserPlatform
-from smolmix_web.platform.npm_crypto import NpmProvider
+from smolmix_web.platform.npm_crypto import worker_provider
 from smolmix_web.tunnel import Tunnel
 
 
@@ -24,7 +24,7 @@ def start(post: Callable[[str, Any], None], provider: str, npm: Any) -> Any:
     ``post(text, buffer)`` and the returned ``receive(text, buffer)`` carry what :mod:`.messages` defines.
     ``provider`` is ``"cryptography"`` or ``"npm"``; ``npm`` is the module of the npm bundle.
     """
-    install_provider(provider, npm)
+    crypto.install(worker_provider(provider, npm))
 
     def send(message: ToPage) -> None:
         text, data = emit_message(message)
@@ -42,17 +42,6 @@ def start(post: Callable[[str, Any], None], provider: str, npm: Any) -> Any:
 
     # Lives as long as the worker.
     return create_proxy(receive)
-
-
-def install_provider(name: str, npm: Any) -> None:
-    """:raises ImportError: the assets hold no such provider."""
-    provider = NpmProvider(npm)
-    if name == "npm":
-        crypto.install(provider)
-    else:
-        from smolmix_web.crypto.pyca import PycaProvider
-
-        crypto.install(PycaProvider(blake3=provider.blake3))
 
 
 class PageLogHandler(logging.Handler):
