@@ -1,0 +1,351 @@
+"""One WebSocket connection: wsproto driven over a byte stream.
+
+One task reads: it answers pings, joins fragments and unpacks, and hands messages over through a queue of
+one. So a reader who does not read stops the task, the TCP window closes, and the server waits: nothing
+piles up. Everything that is written goes through one lock, in order.
+
+The end is always told in the same terms as a browser's close event: a code, a reason, and whether the
+closing handshake was completed (RFC 6455 section 7.1.5 and 7.1.6; 1006 where the connection just ended).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
+from wsproto.events import (
+    AcceptConnection,
+    BytesMessage,
+    CloseConnection,
+    Event,
+    Ping,
+    Pong,
+    RejectConnection,
+    RejectData,
+    Request,
+    TextMessage,
+)
+from wsproto.extensions import Extension, PerMessageDeflate
+from wsproto.utilities import LocalProtocolError as WsprotoMisuse
+from wsproto.utilities import RemoteProtocolError as WsprotoFault
+
+from smolmix_web.errors import DeadlineError, NetworkError, OptionError, SmolmixError
+from smolmix_web.fetch.headers import DEFAULTS
+from smolmix_web.sockets.bytestream import ByteStream
+from smolmix_web.websocket.errors import HandshakeRefused, WebSocketClosed
+from smolmix_web.websocket.request import WebSocketRequest
+from smolmix_web.websocket.settings import WebSocketSettings
+
+READ_SIZE = 64 * 1024
+FRAGMENT = 256 * 1024
+"""A longer message leaves in frames of this size, so that a Close or Pong need not wait for all of it."""
+
+NORMAL, ABNORMAL, NO_STATUS, TOO_LARGE = 1000, 1006, 1005, 1009
+
+OpenStream = Callable[[WebSocketRequest, WebSocketSettings], Awaitable[ByteStream]]
+
+
+class WebSocketClient:
+    """An open WebSocket. Made by :meth:`connect`; ended by :meth:`close`, :meth:`abort` or the server.
+
+    Messages come from :meth:`receive` until it returns None; then :attr:`close_code`, :attr:`close_reason`
+    and :attr:`was_clean` tell how it ended.
+    """
+
+    def __init__(self, stream: ByteStream, settings: WebSocketSettings) -> None:
+        """Use :meth:`connect`."""
+        self.protocol = ""
+        """The subprotocol that the server chose, or an empty text."""
+        self.extensions = ""
+        """The extensions in use, in header form."""
+        self.close_code = ABNORMAL
+        self.close_reason = ""
+        self.was_clean = False
+        self.failure: SmolmixError | None = None
+        """Why the connection failed, where it did."""
+        self._stream = stream
+        self._settings = settings
+        self._ws = WSConnection(ConnectionType.CLIENT)
+        self._lock = asyncio.Lock()
+        self._incoming: asyncio.Queue[str | bytes | None] = asyncio.Queue(1)
+        self._reader: asyncio.Task[None] | None = None
+        self._pinger: asyncio.Task[None] | None = None
+        self._close_sent = False
+        self._over = asyncio.Event()
+        self._heard = 0
+
+    def __repr__(self) -> str:
+        return f"<WebSocketClient {self._ws.state.name}>"
+
+    # -- opening -------------------------------------------------------------------------------------------
+
+    @classmethod
+    async def connect(
+        cls,
+        request: WebSocketRequest,
+        open_stream: OpenStream,
+        settings: WebSocketSettings | None = None,
+    ) -> WebSocketClient:
+        """Connect, upgrade, and start to receive.
+
+        :raises HandshakeRefused: the server did not upgrade. :raises NetworkError: no connection.
+        :raises DeadlineError: a phase took too long.
+        """
+        settings = settings if settings is not None else WebSocketSettings()
+        stream = await open_stream(request, settings)
+        client = cls(stream, settings)
+        try:
+            try:
+                async with asyncio.timeout(settings.handshake_timeout):
+                    rest = await client._upgrade(request)
+            except TimeoutError as error:
+                if isinstance(error, SmolmixError):
+                    raise
+                raise DeadlineError("WebSocket handshake", settings.handshake_timeout) from error
+        except BaseException:
+            stream.abort()
+            raise
+        client._reader = asyncio.get_running_loop().create_task(client._read(rest), name="websocket-reader")
+        if settings.ping_interval is not None:
+            client._pinger = asyncio.get_running_loop().create_task(
+                client._keep_alive(settings.ping_interval), name="websocket-pinger"
+            )
+        return client
+
+    async def _upgrade(self, request: WebSocketRequest) -> list[Event]:
+        names = {name for name, _ in request.headers}
+        extra = [(name, value) for name, value in DEFAULTS if name not in ("accept", *names)]
+        headers = [("origin", _origin(request))] if "origin" not in names else []
+        extensions: list[Extension] = [PerMessageDeflate()] if self._settings.compression else []
+        await self._stream.write(
+            self._ws.send(
+                Request(
+                    host=request.origin.authority,
+                    target=request.target,
+                    subprotocols=list(request.protocols),
+                    extensions=extensions,
+                    extra_headers=[
+                        (name.encode("latin-1"), value.encode("latin-1"))
+                        for name, value in (*headers, *request.headers, *extra)
+                    ],
+                )
+            )
+        )
+        while True:
+            data = await self._stream.read(READ_SIZE)
+            try:
+                self._ws.receive_data(data or None)
+                events = list(self._ws.events())
+            except WsprotoFault as error:
+                raise HandshakeRefused(f"not a WebSocket handshake: {error}") from error
+            for position, event in enumerate(events):
+                if isinstance(event, AcceptConnection):
+                    self._accept(event, request)
+                    return events[position + 1 :]
+                if isinstance(event, RejectConnection):
+                    raise HandshakeRefused(
+                        f"the server answered {event.status_code} instead of upgrading", event.status_code
+                    )
+                if isinstance(event, RejectData | CloseConnection):
+                    raise HandshakeRefused("the server ended the connection during the handshake")
+            if not data:
+                raise HandshakeRefused("the server ended the connection during the handshake")
+
+    def _accept(self, event: AcceptConnection, request: WebSocketRequest) -> None:
+        if event.subprotocol is not None and event.subprotocol not in request.protocols:
+            raise HandshakeRefused(
+                f"the server chose a subprotocol that was not offered: {event.subprotocol}"
+            )
+        self.protocol = event.subprotocol or ""
+        self.extensions = ", ".join(extension.name for extension in event.extensions if extension.enabled())
+
+    # -- sending -------------------------------------------------------------------------------------------
+
+    async def send(self, message: str | bytes) -> None:
+        """Send one message; returns when it has left for the send buffer of TCP.
+
+        :raises WebSocketClosed: closing or closed. :raises NetworkError: the connection was lost.
+        """
+        if not isinstance(message, str | bytes):
+            raise OptionError("message", "a text or bytes are wanted")
+        async with self._lock:
+            if self._close_sent or self._over.is_set() or self._ws.state is not ConnectionState.OPEN:
+                raise WebSocketClosed("the WebSocket is closing or closed")
+            pieces = [message[at : at + FRAGMENT] for at in range(0, len(message), FRAGMENT)] or [message]
+            for number, piece in enumerate(pieces, 1):
+                last = number == len(pieces)
+                frame: Event = (
+                    TextMessage(data=piece, message_finished=last)
+                    if isinstance(piece, str)
+                    else BytesMessage(data=bytearray(piece), message_finished=last)
+                )
+                try:
+                    wire = self._ws.send(frame)
+                except WsprotoMisuse as error:  # the server's Close arrived between two fragments
+                    raise WebSocketClosed("the WebSocket is closing") from error
+                await self._stream.write(wire)
+
+    async def _answer(self, event: Event) -> None:
+        async with self._lock:
+            with contextlib.suppress(WsprotoMisuse, NetworkError):
+                await self._stream.write(self._ws.send(event))
+
+    async def _keep_alive(self, interval: float) -> None:
+        while True:
+            heard = self._heard
+            await asyncio.sleep(interval)
+            if heard != self._heard:
+                continue
+            await self._answer(Ping(payload=b""))
+            await asyncio.sleep(self._settings.ping_timeout)
+            if heard == self._heard:
+                self._fail(DeadlineError("pong", self._settings.ping_timeout))
+                return
+
+    # -- receiving -----------------------------------------------------------------------------------------
+
+    async def receive(self) -> str | bytes | None:
+        """The next message; None once the connection is over and all messages were taken."""
+        message = await self._incoming.get()
+        if message is None:
+            self._incoming.put_nowait(None)  # for whoever asks again
+        return message
+
+    async def _read(self, events: list[Event]) -> None:
+        """Runs until the connection is over; ends in every case with the closing marks set."""
+        assembly = _Assembly(self._settings.max_message_size)
+        try:
+            while await self._handle(events, assembly):
+                data = await self._stream.read(READ_SIZE)
+                self._heard += 1
+                self._ws.receive_data(data or None)
+                events = list(self._ws.events())
+                if not data and not events:
+                    break
+        except SmolmixError as error:
+            self.failure = self.failure or error
+        except WsprotoFault as error:
+            self.failure = NetworkError(f"the server broke the WebSocket protocol: {error}")
+        finally:
+            await self._finish()
+
+    async def _handle(self, events: list[Event], assembly: _Assembly) -> bool:
+        """Act on events in order; False when the connection is over."""
+        for event in events:
+            if isinstance(event, TextMessage | BytesMessage):
+                try:
+                    message = assembly.add(event)
+                except OverflowError:
+                    self.failure = NetworkError("a message larger than the limit arrived")
+                    await self._answer(CloseConnection(code=TOO_LARGE, reason="message too large"))
+                    self.close_code, self._close_sent = TOO_LARGE, True
+                    return False
+                if message is not None:
+                    await self._incoming.put(message)
+            elif isinstance(event, Ping):
+                await self._answer(event.response())
+            elif isinstance(event, Pong):
+                pass
+            elif isinstance(event, CloseConnection):
+                await self._closed_by_peer(event)
+                return False
+        return True
+
+    async def _closed_by_peer(self, event: CloseConnection) -> None:
+        code = event.code if event.code is not None else NO_STATUS
+        if code == ABNORMAL:  # wsproto's word for a stream that ended without a Close frame
+            return
+        if self._ws.state not in (ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED):
+            # wsproto's word for frames that break the rules: tell the server why, then fail (RFC 6455 7.1.7).
+            self.failure = NetworkError(f"the server broke the WebSocket protocol: {event.reason}")
+            await self._answer(CloseConnection(code=code, reason=None))
+            return
+        if self._ws.state is ConnectionState.REMOTE_CLOSING:
+            await self._answer(event.response())
+        self.close_code, self.close_reason = int(code), event.reason or ""
+        self.was_clean = True
+
+    async def _finish(self) -> None:
+        self._over.set()
+        if self._pinger is not None and self._pinger is not asyncio.current_task():
+            self._pinger.cancel()
+        if self.was_clean:
+            with contextlib.suppress(SmolmixError, TimeoutError):
+                async with asyncio.timeout(5):
+                    await self._stream.close()
+        else:
+            self._stream.abort()
+        # Messages that nobody takes must not keep this task: the end goes behind them.
+        await self._incoming.put(None)
+
+    def _fail(self, error: SmolmixError) -> None:
+        self.failure = error
+        self._stream.abort()
+
+    # -- closing -------------------------------------------------------------------------------------------
+
+    async def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Send a Close frame and wait for the peer's; after ``close_timeout`` the connection is cut.
+
+        Messages that arrive meanwhile can still be received. Idempotent.
+
+        :raises OptionError: ``code`` is not 1000 or 3000 to 4999, or the reason has more than 123 bytes.
+        """
+        if code != NORMAL and not 3000 <= code <= 4999:
+            raise OptionError("code", f"{code} is not 1000 or between 3000 and 4999")
+        if len(reason.encode()) > 123:
+            raise OptionError("reason", "longer than 123 bytes in UTF-8")
+        if not self._close_sent and not self._over.is_set():
+            self._close_sent = True
+            await self._answer(CloseConnection(code=code, reason=reason or None))
+        try:
+            async with asyncio.timeout(self._settings.close_timeout):
+                await self._over.wait()
+        except TimeoutError:
+            self._fail(DeadlineError("the server's Close frame", self._settings.close_timeout))
+            await self._over.wait()
+
+    def abort(self) -> None:
+        """Cut the connection at once. Idempotent."""
+        for task in (self._reader, self._pinger):
+            if task is not None:
+                task.cancel()
+        self._over.set()
+        self._stream.abort()
+        with contextlib.suppress(asyncio.QueueFull):
+            self._incoming.put_nowait(None)
+
+
+class _Assembly:
+    """Joins the pieces that wsproto gives of a message, up to a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._texts: list[str] = []
+        self._bytes = bytearray()
+
+    def add(self, event: TextMessage | BytesMessage) -> str | bytes | None:
+        """The whole message with its last piece. :raises OverflowError: larger than the limit."""
+        data = event.data
+        self._size += len(data)
+        if self._size > self._limit:
+            raise OverflowError
+        if isinstance(data, str):
+            self._texts.append(data)
+        else:
+            self._bytes += data
+        if not event.message_finished:
+            return None
+        whole: str | bytes = "".join(self._texts) if isinstance(data, str) else bytes(self._bytes)
+        self._size = 0
+        self._texts.clear()
+        self._bytes.clear()
+        return whole
+
+
+def _origin(request: WebSocketRequest) -> str:
+    return f"{request.origin.scheme}://{request.origin.authority}"
