@@ -31,7 +31,7 @@ from smolmix_web.nym.keys import ClientKeys
 from smolmix_web.nym.mixpacket import MixPacket
 from smolmix_web.nym.packets import KeyRotation, PacketSize, PacketVersion
 from smolmix_web.nym.topology import Node, Topology
-from smolmix_web.sphinx import FinalHop, OpenedHeader, open_header
+from smolmix_web.sphinx import FinalHop, ForwardHop, OpenedHeader, open_header, process_packet
 
 UNIX_EPOCH = 1_760_000_000.0
 """Wall-clock time at which every simulation starts."""
@@ -82,6 +82,7 @@ class Mixnet:
         duplication: float = 0.0,
         link_delay: tuple[float, float] = (0.001, 0.010),
         rotation_id: int = 1,
+        ipv6: bool = False,
     ) -> None:
         self.random = random.Random(seed)
         self.loss, self.duplication, self.link_delay = loss, duplication, link_delay
@@ -102,7 +103,9 @@ class Mixnet:
         self.layers: list[list[int]] = [[], [], []]
         for node_id in range(1, 3 * per_layer + gateways + 1):
             identity = provider.ed25519_public(self.random.randbytes(32))
-            node = SimNode(node_id, identity, NodeAddress(f"10.0.0.{node_id}", 1789))
+            node = SimNode(
+                node_id, identity, NodeAddress(f"fd00::{node_id:x}" if ipv6 else f"10.0.0.{node_id}", 1789)
+            )
             node.keys[rotation_id] = self._new_key()
             self.nodes[node.address] = node
             if node_id <= 3 * per_layer:
@@ -165,6 +168,17 @@ class Mixnet:
     def messages(self, name: str) -> list[bytes]:
         """Data of the messages that the client received so far."""
         return [event.data for event in self.events[name] if isinstance(event, MessageReceived)]
+
+    def walk(self, first_hop: NodeAddress, packet: bytes) -> tuple[list[ForwardHop], FinalHop]:
+        """Opens a packet hop by hop outside the clock, to look into it."""
+        hops: list[ForwardHop] = []
+        address = first_hop
+        while True:
+            hop = process_packet(self.nodes[address].keys[self.rotation_id], packet)
+            if isinstance(hop, FinalHop):
+                return hops, hop
+            hops.append(hop)
+            packet, address = hop.packet, NodeAddress.unpack(hop.next_address)
 
     # Time --------------------------------------------------------------------------------------------------
 
