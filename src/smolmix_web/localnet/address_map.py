@@ -57,6 +57,12 @@ class AddressMap:
         """Whether the address belongs to the test internet: any port of it is mapped."""
         return address in self._hosts
 
+    def is_blackhole(self, address: IpAddress) -> bool:
+        """Whether everything mapped at the address swallows what it gets."""
+        if address not in self._hosts:
+            return False
+        return all(target is BLACKHOLE for at, _, _, target in self if at == address)
+
     def __iter__(self) -> Iterator[tuple[IpAddress, int, Protocol, Endpoint | Blackhole]]:
         for (address, port, protocol), target in self._targets.items():
             yield address, port, protocol, target
