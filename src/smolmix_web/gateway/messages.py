@@ -179,7 +179,9 @@ def _parse_authenticate_v2(message: JsonObject) -> AuthenticateV2:
 
 
 def _parse_ecash(message: JsonObject) -> EcashCredential:
-    iv_name = "iv" if "iv" in message else "nonce"  # senders write iv, the parser takes both
+    iv_name = (
+        "nonce" if "nonce" in message and "iv" not in message else "iv"
+    )  # senders write iv, the parser takes both
     return EcashCredential(fields.byte_array(message, "enc_credential"), fields.byte_array(message, iv_name))
 
 

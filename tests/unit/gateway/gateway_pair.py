@@ -123,6 +123,7 @@ class Pair:
         self.client.handle_timer(self.clock.now)
         if self.session is not None:
             self.session.handle_timer(self.clock.now)
+        self.client_events += drain(self.client)
         self.run()
 
     def event(self, kind: type) -> object:
