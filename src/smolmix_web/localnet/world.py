@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
+from smolmix_web.localnet.exit_service import ExitConfig
 from smolmix_web.localnet.network import LocalNetwork, LocalNetworkConfig
 from smolmix_web.localnet.testnet import TestInternet
 
@@ -23,7 +24,7 @@ class LocalWorld:
         """:raises OSError: a port cannot be bound; nothing is left running then."""
         await self.internet.start()
         try:
-            exit_config = replace(self._config.exit, address_map=self.internet.address_map)
+            exit_config = replace(self._config.exit or ExitConfig(), address_map=self.internet.address_map)
             self.network = LocalNetwork(replace(self._config, exit=exit_config))
             await self.network.start()
         except BaseException:
