@@ -8,6 +8,7 @@ from smolmix_web import json_fields as fields
 from smolmix_web.directory import timestamps
 from smolmix_web.errors import MalformedError
 from smolmix_web.json_fields import JsonObject
+from smolmix_web.nym.rotation import KeyRotationInfo as EpochClock
 
 NodeIds = tuple[int, ...]
 
@@ -77,7 +78,7 @@ class KeyRotationInfo:
         initial_epoch_id: int,
     ) -> KeyRotationInfo:
         """With the progress that follows from the epoch (directory.md 3.3)."""
-        rotation = rotation_of_epoch(epoch_id, validity_epochs, initial_epoch_id)
+        rotation = max(0, epoch_id - initial_epoch_id) // validity_epochs
         starting = initial_epoch_id + validity_epochs * rotation
         return cls(
             validity_epochs=validity_epochs,
@@ -90,22 +91,16 @@ class KeyRotationInfo:
             current_rotation_ending_epoch=starting + validity_epochs - 1,
         )
 
-    def epoch_at(self, unix_time: float) -> int:
-        """The epoch that the clock says, counted on from the current one."""
-        elapsed = max(0.0, unix_time - self.current_epoch_start)
-        return self.current_absolute_epoch_id + int(elapsed // self.epoch_duration)
-
-    def rotation_at(self, unix_time: float) -> int:
-        """The key rotation that the clock says."""
-        return rotation_of_epoch(self.epoch_at(unix_time), self.validity_epochs, self.initial_epoch_id)
-
-    def start_of_epoch(self, epoch_id: int) -> float:
-        """Unix seconds at which an epoch starts, by the clock."""
-        return self.current_epoch_start + (epoch_id - self.current_absolute_epoch_id) * self.epoch_duration
-
-
-def rotation_of_epoch(epoch_id: int, validity_epochs: int, initial_epoch_id: int) -> int:
-    return max(0, epoch_id - initial_epoch_id) // validity_epochs
+    @property
+    def clock(self) -> EpochClock:
+        """What follows from this answer at any later time."""
+        return EpochClock(
+            self.validity_epochs,
+            self.initial_epoch_id,
+            self.current_absolute_epoch_id,
+            self.current_epoch_start,
+            self.epoch_duration,
+        )
 
 
 def parse_key_rotation(message: JsonObject) -> KeyRotationInfo:

@@ -473,7 +473,9 @@ class GatewayClient:
             self._claim_not_before = self._now + self._config.claim_retry
         if self._state is State.EXPECT_BANDWIDTH:
             self._become_ready()
-        while self._waiting and self.balance >= len(self._waiting[0].packet):
+        budget = self.balance
+        while self._waiting and budget >= len(self._waiting[0].packet):
+            budget -= len(self._waiting[0].packet)
             self._upload(self._waiting.popleft())
 
     def _upload(self, packet: MixPacket) -> None:

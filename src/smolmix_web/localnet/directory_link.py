@@ -15,10 +15,10 @@ from smolmix_web import json_fields as fields
 from smolmix_web.directory.announcement import PATH_ANNOUNCE, Announcement, emit_announcement
 from smolmix_web.directory.client import fetch_key_rotation, fetch_topology
 from smolmix_web.directory.described import DescribedNode
-from smolmix_web.directory.epochs import KeyRotationInfo
 from smolmix_web.directory.skimmed import parse_key, parse_node
 from smolmix_web.errors import NetworkError, SmolmixError
 from smolmix_web.nym.addresses import NodeAddress
+from smolmix_web.nym.rotation import KeyRotationInfo
 from smolmix_web.nym.topology import Topology
 from smolmix_web.platform import HttpAnswer
 
@@ -66,7 +66,7 @@ class DirectoryLink:
         return fields.uint(fields.parse_object(answer.body), "node_id", 32)
 
     async def key_rotation(self) -> KeyRotationInfo:
-        return await fetch_key_rotation(self.get)
+        return (await fetch_key_rotation(self.get)).clock
 
     async def topology(self) -> Topology:
         return await fetch_topology(self.get)

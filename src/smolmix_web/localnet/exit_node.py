@@ -45,4 +45,5 @@ class ExitNode(GatewayNode):
     async def _refresh(self) -> None:
         await super()._refresh()
         if self._directory is not None:
+            self.service.set_key_rotation(await self._directory.key_rotation())
             self.service.set_topology(await self._directory.topology())

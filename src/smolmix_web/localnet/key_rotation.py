@@ -9,8 +9,8 @@ start of the second epoch of R+1       drop the old key
 
 from __future__ import annotations
 
-from smolmix_web.directory.epochs import KeyRotationInfo, rotation_of_epoch
 from smolmix_web.localnet.sphinx_keys import SphinxKeyring
+from smolmix_web.nym.rotation import KeyRotationInfo
 
 
 class RotationDriver:
@@ -32,7 +32,7 @@ class RotationDriver:
         """Do what is due. Whether the announced keys changed."""
         keyring = self._keyring
         epoch = info.epoch_at(unix_time)
-        rotation = rotation_of_epoch(epoch, info.validity_epochs, info.initial_epoch_id)
+        rotation = info.rotation_of(epoch)
         before = (keyring.primary, keyring.pre_announced())
         if rotation == keyring.primary.rotation_id + 1:
             keyring.prepare_next()

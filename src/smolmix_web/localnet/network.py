@@ -16,13 +16,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from smolmix_web.directory.network import DirectoryConfig
 from smolmix_web.errors import LocalProtocolError, NetworkError
 from smolmix_web.gateway import GatewayConfig, GatewayStorage
 from smolmix_web.localnet.client_listener import ClientListenerConfig
 from smolmix_web.localnet.directory_node import DirectoryNode
+from smolmix_web.localnet.exit_node import ExitNode
+from smolmix_web.localnet.exit_service import ExitConfig
 from smolmix_web.localnet.gateway_node import GatewayNode, GatewayNodeConfig
 from smolmix_web.localnet.impairment import ImpairmentConfig
 from smolmix_web.localnet.links import LinkConfig
@@ -31,9 +33,6 @@ from smolmix_web.localnet.node import MixnetNode, NodeConfig
 from smolmix_web.localnet.node_identity import NodeIdentity
 from smolmix_web.localnet.rates import RateMeter
 from smolmix_web.nym.packets import PacketVersion
-
-if TYPE_CHECKING:
-    from smolmix_web.localnet.exit_service import ExitConfig
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +63,7 @@ class LocalNetworkConfig:
     directory_url: str | None = None
     directory: DirectoryConfig = field(default_factory=DirectoryConfig)
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
-    exit: ExitConfig | None = None
+    exit: ExitConfig = field(default_factory=ExitConfig)
     links: LinkConfig = field(default_factory=LinkConfig)
     impairment: ImpairmentConfig = field(default_factory=ImpairmentConfig)
     frame_version: PacketVersion = PacketVersion.LEGACY
@@ -252,8 +251,6 @@ class LocalNetwork:
         )
         storage = self._storage(name)
         if name == "exit":
-            from smolmix_web.localnet.exit_node import ExitNode  # heavy: the whole tunnel stack
-
             return ExitNode(gateway_config, identity, storage, exit_config=config.exit)
         if config.tls is not None:
             gateway_config = replace(

@@ -208,11 +208,11 @@ def test_rotation_follows_the_clock():
     )
     assert (info.current_key_rotation_id, info.current_rotation_starting_epoch) == (1, 100)
     assert info.current_rotation_ending_epoch == 123
-    assert info.epoch_at(1009.9) == 100
-    assert info.epoch_at(1010.0) == 101
-    assert info.rotation_at(1239.9) == 1
-    assert info.rotation_at(1240.0) == 2
-    assert info.start_of_epoch(124) == 1240.0
+    clock = info.clock
+    assert clock.epoch_at(1009.9) == 100
+    assert clock.epoch_at(1010.0) == 101
+    assert clock.rotation_at(1239.9) == 1
+    assert clock.rotation_at(1240.0) == 2
 
 
 # -- bincode ------------------------------------------------------------------------------------------------

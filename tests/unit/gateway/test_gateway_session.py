@@ -405,9 +405,16 @@ def test_packets_wait_for_a_claim_when_the_balance_is_empty():
         pair.client.send_packet(regular_packet(fill))
     assert types(pair.client.frames_to_send()) == ["claimFreeTestnetBandwidth"]
     assert pair.client.writable() == MAX_WAITING - 5
-    pair.client.receive_text('{"type":"bandwidth","available_total":5000}', 2)
-    assert types(pair.client.frames_to_send()) == ["bytes", "bytes", "bytes", "bytes", "bytes"]
-    # 5,000 bytes cover two packets only; the gateway says so and the client asks again, but not at once.
+    pair.client.receive_text('{"type":"bandwidth","available_total":5000}', pair.clock.now)
+    assert types(pair.client.frames_to_send()) == ["bytes", "bytes"]  # what 5,000 bytes cover
+    # A claim that did not help is repeated after a pause, not at once.
+    assert pair.client.poll_at() == pair.clock.now + 5.0
+    pair.client.handle_timer(pair.clock.now + 4.9)
+    assert pair.client.frames_to_send() == []
+    pair.client.handle_timer(pair.clock.now + 5.0)
+    assert types(pair.client.frames_to_send()) == ["claimFreeTestnetBandwidth"]
+    pair.client.receive_text('{"type":"bandwidth","available_total":50000000}', pair.clock.now + 5.0)
+    assert types(pair.client.frames_to_send()) == ["bytes", "bytes", "bytes"]
 
 
 def test_waiting_packets_are_bounded():
