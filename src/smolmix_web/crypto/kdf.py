@@ -15,6 +15,7 @@ KdfHash = Literal["sha256", "sha384", "blake3"]
 
 DIGEST_SIZES: dict[KdfHash, int] = {"sha256": 32, "sha384": 48, "blake3": 32}
 
+_COUNTERS = [bytes((counter,)) for counter in range(1, 256)]
 _BLAKE3_BLOCK = 64
 _INNER_PAD = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER_PAD = bytes(byte ^ 0x5C for byte in range(256))
@@ -41,13 +42,12 @@ def hkdf_expand(hash_name: KdfHash, prk: bytes, info: bytes, length: int) -> byt
     """RFC 5869 section 2.3. :raises ValueError: ``length`` is above 255 digests (or negative)."""
     if not 0 <= length <= 255 * DIGEST_SIZES[hash_name]:
         raise ValueError(f"HKDF cannot give {length} bytes")
-    out = block = b""
-    counter = 1
-    while len(out) < length:
-        block = hmac_digest(hash_name, prk, block + info + bytes((counter,)))
-        out += block
-        counter += 1
-    return out[:length]
+    blocks = []
+    block = b""
+    for counter in _COUNTERS[: -(-length // DIGEST_SIZES[hash_name])]:
+        block = hmac_digest(hash_name, prk, block + info + counter)
+        blocks.append(block)
+    return b"".join(blocks)[:length]
 
 
 def hkdf(hash_name: KdfHash, salt: bytes, ikm: bytes, info: bytes, length: int) -> bytes:
