@@ -190,7 +190,7 @@ class TlsClient:
 
     def _process_records(self) -> None:
         core = self._core
-        parts: list[memoryview] = []
+        parts: list[bytes] = []
         while not self._peer_closed:
             sink = parts if core.connected and not core.handshake_buffer else None
             try:
@@ -202,10 +202,10 @@ class TlsClient:
                 return
             self._process(*record)
 
-    def _deliver(self, parts: list[memoryview]) -> None:
+    def _deliver(self, parts: list[bytes]) -> None:
         if not parts:
             return
-        data = b"".join(parts)
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
         if data:
             self._core.events.append(DataReceived(data))
             self._idle_messages = self._idle_records = 0

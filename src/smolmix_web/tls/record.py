@@ -12,7 +12,7 @@ additional data and in where the content type sits.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
 from smolmix_web.crypto.provider import Aead, AeadName, Provider
 from smolmix_web.errors import CryptoError, LocalProtocolError
@@ -30,10 +30,13 @@ REKEY_AFTER: Final = 1 << 23
 HARD_LIMIT: Final = 1 << 24
 
 _TAG: Final = 16
+#: Length of a full, unpadded TLS 1.3 record; only longer ones can hold more than allowed.
+_LARGEST_FULL: Final = MAX_PLAINTEXT + 1 + _TAG
 _HANDSHAKE, _APPLICATION = int(ContentType.HANDSHAKE), int(ContentType.APPLICATION_DATA)
 _CONTENT_TYPES = frozenset(int(kind) for kind in ContentType)
 
 
+_Open = Callable[[bytes, bytes | memoryview, bytes], bytes]
 DirectionName = Literal["read", "write"]
 
 
@@ -137,7 +140,7 @@ class RecordLayer:
         """Bytes of an incomplete record (or of records not pulled yet)."""
         return len(self._buffer) - self._position
 
-    def pull(self, application_data: list[memoryview] | None) -> tuple[int, bytes] | None:
+    def pull(self, application_data: list[bytes] | None) -> tuple[int, bytes] | None:
         """The next record that is not application data, as (type, plaintext); None: more bytes needed.
 
         Application data before it is appended to ``application_data``; with None there, it is
@@ -147,52 +150,59 @@ class RecordLayer:
             return self._pull_plain_or_12(application_data)
         return self._pull_13(self._read.aead, application_data)
 
-    def _pull_13(self, aead: Aead, application_data: list[memoryview] | None) -> tuple[int, bytes] | None:
+    def _pull_13(self, aead: Aead, application_data: list[bytes] | None) -> tuple[int, bytes] | None:
         read = self._read
         buffer, position = self._buffer, self._position
-        view, end = memoryview(buffer), len(self._buffer)
+        view, end = memoryview(buffer), len(buffer)
         iv, sequence = read.iv, read.sequence
-        open_ = cast(Callable[[bytes, bytes | memoryview, bytes], bytes], aead.open)
+        open_: _Open = aead.open  # type: ignore[assignment]  # any buffer will do, says the provider
+        header, length, plain = b"", 0, False
         try:
-            while end - position >= 5:
+            while True:
                 body = position + 5
-                stop = body + (buffer[position + 3] << 8 | buffer[position + 4])
-                if buffer[position] != 23:
-                    position, record = self._pull_unprotected(position)
-                    return record
-                if stop - body > MAX_PLAINTEXT + _EXPANSION_13:
-                    raise RecordOverflow(f"record of {stop - body} bytes")
+                # Records of a download are of one size, so their headers are equal: decode it once.
+                if buffer[position:body] != header:
+                    if end < body:
+                        return None
+                    if buffer[position] != _APPLICATION:
+                        position, record = self._pull_unprotected(position)
+                        return record
+                    header = buffer[position:body]
+                    length = header[3] << 8 | header[4]
+                    plain = application_data is not None and _TAG < length <= _LARGEST_FULL
+                    if length > MAX_PLAINTEXT + _EXPANSION_13:
+                        raise RecordOverflow(f"record of {length} bytes")
+                stop = body + length
                 if stop > end:
-                    break
-                try:
-                    plaintext = open_(
-                        (iv ^ sequence).to_bytes(12, "big"), view[body:stop], buffer[position:body]
-                    )
-                except CryptoError:
-                    raise BadRecordMac("a record was damaged or forged on its way") from None
+                    return None
+                plaintext = open_((iv ^ sequence).to_bytes(12, "big"), view[body:stop], header)
                 sequence += 1
                 position = stop
-                if len(plaintext) > MAX_PLAINTEXT + 1:
-                    raise RecordOverflow(f"record content of {len(plaintext) - 1} bytes")
-                kind = plaintext[-1] if plaintext else 0
-                if kind == 23 and application_data is not None:
-                    application_data.append(memoryview(plaintext)[:-1])
+                if plain and plaintext[-1] == 23:
+                    application_data.append(plaintext[:-1])  # type: ignore[union-attr]
                     continue
-                if not kind:  # padding, section 5.4
-                    plaintext = plaintext.rstrip(b"\0")
-                    if not plaintext:
-                        raise UnexpectedMessage("record without a content type")
-                    kind = plaintext[-1]
-                    if kind == 23 and application_data is not None:
-                        application_data.append(memoryview(plaintext)[:-1])
-                        continue
-                if kind not in _CONTENT_TYPES or kind == 20:
-                    raise UnexpectedMessage(f"protected record of type {kind}")
-                return kind, plaintext[:-1]
-            return None
+                kind, plaintext = self._unpad(plaintext)
+                if kind != _APPLICATION or application_data is None:
+                    return kind, plaintext
+                application_data.append(plaintext)
+        except CryptoError:
+            raise BadRecordMac("a record was damaged or forged on its way") from None
         finally:
             self.records_read += sequence - read.sequence
             self._position, read.sequence = position, sequence
+
+    @staticmethod
+    def _unpad(plaintext: bytes) -> tuple[int, bytes]:
+        """Content type and content of a TLSInnerPlaintext, which may be padded (section 5.4)."""
+        if len(plaintext) > MAX_PLAINTEXT + 1:
+            raise RecordOverflow(f"record content of {len(plaintext) - 1} bytes")
+        plaintext = plaintext.rstrip(b"\0")
+        if not plaintext:
+            raise UnexpectedMessage("record without a content type")
+        kind = plaintext[-1]
+        if kind not in _CONTENT_TYPES or kind == ContentType.CHANGE_CIPHER_SPEC:
+            raise UnexpectedMessage(f"protected record of type {kind}")
+        return kind, plaintext[:-1]
 
     def _pull_unprotected(self, position: int) -> tuple[int, tuple[int, bytes] | None]:
         """A record outside of protection while TLS 1.3 keys are on: only the dummy change_cipher_spec may."""
@@ -206,7 +216,7 @@ class RecordLayer:
             return position, None
         return position + 6, (kind, buffer[position + 5 : position + 6])
 
-    def _pull_plain_or_12(self, application_data: list[memoryview] | None) -> tuple[int, bytes] | None:
+    def _pull_plain_or_12(self, application_data: list[bytes] | None) -> tuple[int, bytes] | None:
         read = self._read
         while self.buffered >= 5:
             buffer, position = self._buffer, self._position
@@ -226,7 +236,7 @@ class RecordLayer:
             self._position = position + 5 + length
             self.records_read += 1
             if kind == _APPLICATION and application_data is not None:
-                application_data.append(memoryview(content))
+                application_data.append(content)
                 continue
             return kind, content
         return None

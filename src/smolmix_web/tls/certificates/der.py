@@ -167,8 +167,8 @@ def decode_bit_flags(contents: bytes) -> frozenset[int]:
 
 
 def decode_time(tag: int, contents: bytes, *, strict: bool = True) -> float:
-    """UTCTime until 2049, GeneralizedTime from 2050 on (or at any time, if not ``strict``); both with seconds,
-    in Zulu, without fractions.
+    """UTCTime until 2049, GeneralizedTime from 2050 on (or at any time, if not ``strict``); both with
+    seconds, in Zulu, without fractions.
     """
     if tag == UTC_TIME and len(contents) == 13:
         text = contents.decode("latin-1")

@@ -63,7 +63,7 @@ class PathValidator:
     :param anchors: DER certificates that have to keep the profile. Those that cannot be parsed are left out.
     :param provider: checks the signatures.
     :param vetted: DER certificates that a root program has examined: Mozilla's. Some are older than today's
-        rules (serial number zero, no key identifier), so of these only validity, key and limits are looked at.
+        rules (serial number zero, no key identifier), so of these only validity, key and limits count.
     :param max_depth: intermediates in a path, not counting self-issued ones.
     """
 
