@@ -20,7 +20,7 @@ _DIGEST_INFO: dict[HashName, bytes] = {
 
 MIN_MODULUS_BITS = 1024
 MAX_MODULUS_BITS = 16384
-"""A peer chooses the modulus; this bounds our work to some 20 ms."""
+"""A peer chooses the modulus; with the exponent below this bounds our work to some 50 ms."""
 MAX_EXPONENT_BITS = 33
 """Everybody uses 65,537; a large exponent would cost a thousand times as much."""
 
