@@ -67,6 +67,8 @@ _CLIENT_TARGET = 32
 _BATCH = 64
 # Pushes handled in one turn, so that the loop's other users get theirs.
 _PUSHES_PER_TURN = 256
+# Seconds before the next turn after one that raised.
+_AFTER_DEFECT = 0.1
 # Pushed messages waiting; more are dropped, as a full socket would.
 _MAX_PUSHES = 16_384
 
@@ -205,6 +207,20 @@ class ExitService:
         if loop is None or nym is None:
             return
         now = loop.time()
+        try:
+            full = self._work(nym, now)
+        except Exception:
+            # A defect in one turn must not silence the exit: report it, and come back a little later.
+            logger.exception("the exit's loop failed")
+            self._timer = loop.call_at(now + _AFTER_DEFECT, self._timer_fired)
+            return
+        if full or self._pushes:
+            self._wake()
+        else:
+            self._arm_timer(loop, nym)
+
+    def _work(self, nym: NymClient, now: float) -> bool:
+        """All that is due; whether more may be."""
         self._take_pushes(nym, now)
         nym.handle_timer(now)
         self.ipr.handle_timer(now)
@@ -212,11 +228,7 @@ class ExitService:
         self._nym_events(nym, now)
         self._ipr_events(now)
         self._packets_back(nym, now)
-        full = self._send(nym, now)
-        if full or self._pushes:
-            self._wake()
-        else:
-            self._arm_timer(loop, nym)
+        return self._send(nym, now)
 
     def _take_pushes(self, nym: NymClient, now: float) -> None:
         for _ in range(min(len(self._pushes), _PUSHES_PER_TURN)):

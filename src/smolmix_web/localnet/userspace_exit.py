@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from smolmix_web.ipr.packetinfo import ICMP, ICMPV6, PacketInfo
-from smolmix_web.localnet.address_map import BLACKHOLE, AddressMap, Blackhole, Endpoint, Protocol
+from smolmix_web.localnet.address_map import AddressMap, Blackhole, Endpoint, Protocol
 from smolmix_web.localnet.userspace_tcp import TcpRelay
 from smolmix_web.localnet.userspace_udp import UdpRelay
 from smolmix_web.localnet.way_out import ExitClient
@@ -84,6 +84,12 @@ class _Client:
                     self._accept(now)
                 elif isinstance(one, UdpAnySocket):
                     self._take_datagrams(now)
+
+    def refill(self, now: float) -> None:
+        """Sending made room in the stack's buffers: give it what waits for that."""
+        for relay in [relay for relay in self.relays.values() if relay.is_waiting]:
+            relay.client_changed(now)
+        self.process(now)
 
     def close(self, now: float) -> None:
         for relay in list(self.relays.values()):
@@ -215,7 +221,7 @@ class UserspaceExit:
             limit = room(tag)
             if limit > 0:
                 packets += client.stack.packets_to_send(now, limit)
-                client.process(now)  # sending makes room in buffers
+                client.refill(now)
             if self._dirty.get(tag) is client:
                 del self._dirty[tag]
                 if client.stack.has_packets or client.stack.changed:

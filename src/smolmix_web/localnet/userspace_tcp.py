@@ -85,6 +85,11 @@ class TcpRelay(asyncio.BufferedProtocol):
 
     # --- the client's half ---
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the real socket has more for the client than the stack took, and the stack has room now."""
+        return (not self._reading or bool(self._pending)) and self.connection.writable() > 0
+
     def client_changed(self, now: float) -> None:
         """The stack says that the connection's state, readability or writability changed."""
         if self._done or self._transport is None:
