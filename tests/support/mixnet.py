@@ -188,8 +188,8 @@ class Mixnet:
         self._flush_clients()
         while until is None or not until():
             at = min([self._heap[0][0]] if self._heap else [end], default=end)
-            for client in self.clients.values():
-                poll_at = client.poll_at()
+            for name, client in self.clients.items():
+                poll_at = client.poll_at(can_send=name not in self.offline)
                 at = min(at, end if poll_at is None else poll_at)
             if at >= end:
                 self.now = end

@@ -320,12 +320,16 @@ class NymClient:
 
     # Time --------------------------------------------------------------------------------------------------
 
-    def poll_at(self) -> float | None:
-        """When ``handle_timer`` and ``packets_to_send`` should be called next; it may lie in the past."""
+    def poll_at(self, *, can_send: bool = True) -> float | None:
+        """When ``handle_timer`` and ``packets_to_send`` should be called next; it may lie in the past.
+
+        :param can_send: False while the connection is down or takes no packets: then only ``handle_timer``
+            counts. (Otherwise a full queue would be due for ever.)
+        """
         at = min(
             self._outbox.pending.poll_at(), self._replier.poll_at(), self._expire_at, self._rotation_poll_at
         )
-        if self.is_ready:
+        if can_send and self.is_ready:
             at = min(at, self._traffic.poll_at(self._now))
             if self._issuer.has_orders:
                 at = min(at, self._now)

@@ -14,25 +14,46 @@ from smolmix_web.nym.randomness import RandomBytes
 from smolmix_web.nym.replies import SENDER_TAG_LENGTH, ReplySurb, SurbList
 from smolmix_web.nym.stats import ClientStats
 
+_REORDERING = 100
+"""SURBs this far behind the latest one that came back are taken for lost: peers use them in order of arrival,
+and messages overtake each other by less."""
+
 
 @dataclass(slots=True, eq=False)
 class Peer:
     """Somebody we write to anonymously.
 
     :ivar sender_tag: how this recipient, and no other, knows us.
-    :ivar issued: SURBs made for it so far.
-    :ivar redeemed: of these, the latest one that came back with a reply, counted from 1.
+    :ivar issued: SURBs made for it so far; they are numbered from 1.
+    :ivar redeemed: the highest number that came back with a reply.
     """
 
     recipient: Recipient
     sender_tag: bytes
     issued: int = 0
     redeemed: int = 0
+    _open: dict[int, None] = field(default_factory=dict, repr=False)
 
     @property
     def believed_stock(self) -> int:
-        """SURBs the peer should still hold. It uses them in order, so those before ``redeemed`` are gone."""
-        return self.issued - self.redeemed
+        """SURBs that the peer should still hold, or is about to get."""
+        return len(self._open)
+
+    def issue(self) -> int:
+        """The number of a new SURB."""
+        self.issued += 1
+        self._open[self.issued] = None
+        return self.issued
+
+    def redeem(self, number: int) -> None:
+        self.close(number)
+        self.redeemed = max(self.redeemed, number)
+        while self._open and (oldest := next(iter(self._open))) <= self.redeemed - _REORDERING:
+            del self._open[oldest]
+
+    def close(self, number: int) -> None:
+        """That SURB will not come back."""
+        self._open.pop(number, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +122,10 @@ class SurbIssuer:
 
     def _hand_out(self, peer: Peer, surbs: list[ReplySurb], now: float) -> SurbList:
         for surb in surbs:
-            peer.issued += 1
-            self._keys[reply_key_digest(surb.key)] = _IssuedKey(surb.key, peer, peer.issued, now)
+            self._keys[reply_key_digest(surb.key)] = _IssuedKey(surb.key, peer, peer.issue(), now)
         self._stats.surbs_issued += len(surbs)
         while len(self._keys) > self._config.max_reply_keys:
-            del self._keys[next(iter(self._keys))]
+            self._forget_oldest()
         version = 2 if not surbs or surbs[0].has_seeds else 1
         return SurbList(tuple(surbs), self._preparer.rotation, version)
 
@@ -117,7 +137,7 @@ class SurbIssuer:
         if len(self._spent) >= self._config.remembered_sets:
             self._spent_before, self._spent = self._spent, set()
         self._spent.add(digest)
-        issued.peer.redeemed = max(issued.peer.redeemed, issued.number)
+        issued.peer.redeem(issued.number)
         self._stats.surbs_answered += 1
         return issued.key, issued.peer
 
@@ -162,10 +182,13 @@ class SurbIssuer:
         """Forgets keys of SURBs that nobody will use any more."""
         oldest = now - self._config.reply_key_age
         while self._keys:
-            digest, issued = next(iter(self._keys.items()))
-            if issued.issued_at > oldest:
+            if next(iter(self._keys.values())).issued_at > oldest:
                 return
-            del self._keys[digest]
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        issued = self._keys.pop(next(iter(self._keys)))
+        issued.peer.close(issued.number)
 
     def forget(self, recipient: Recipient) -> None:
         """Drops the tag and the keys of a peer that is given up: its replies will not be understood."""
