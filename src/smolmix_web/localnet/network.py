@@ -20,7 +20,7 @@ from typing import Any
 
 from smolmix_web.directory.network import DirectoryConfig
 from smolmix_web.errors import LocalProtocolError, NetworkError
-from smolmix_web.gateway import GatewayConfig, GatewayStorage
+from smolmix_web.gateway import GatewayConfig, GatewayStorage, MemoryStorage
 from smolmix_web.localnet.client_listener import ClientListenerConfig
 from smolmix_web.localnet.directory_node import DirectoryNode
 from smolmix_web.localnet.exit_node import ExitNode
@@ -32,6 +32,7 @@ from smolmix_web.localnet.mixnode import MixNode
 from smolmix_web.localnet.node import MixnetNode, NodeConfig
 from smolmix_web.localnet.node_identity import NodeIdentity
 from smolmix_web.localnet.rates import RateMeter
+from smolmix_web.localnet.sqlite_storage import SqliteStorage
 from smolmix_web.nym.packets import PacketVersion
 
 log = logging.getLogger(__name__)
@@ -137,9 +138,8 @@ class LocalNetwork:
         if self.directory is not None:
             await self.directory.stop()
         for storage in self._storages.values():
-            close = getattr(storage, "close", None)
-            if close is not None:
-                close()
+            if isinstance(storage, SqliteStorage):
+                storage.close()
         self._storages.clear()
 
     # -- addresses ----------------------------------------------------------------------------------------
@@ -269,11 +269,14 @@ class LocalNetwork:
                 self._identities[name] = NodeIdentity.load_or_generate(self.config.state_dir / name)
         return self._identities[name]
 
-    def _storage(self, name: str) -> GatewayStorage | None:
-        node = self.nodes.get(name)
-        if isinstance(node, GatewayNode):
-            return node.registry.storage  # a restarted gateway knows its clients
-        return None
+    def _storage(self, name: str) -> GatewayStorage:
+        """The same for every life of a gateway, so that a restarted one knows its clients."""
+        if name not in self._storages:
+            directory = self.config.state_dir
+            self._storages[name] = (
+                MemoryStorage() if directory is None else SqliteStorage(directory / name / "clients.sqlite")
+            )
+        return self._storages[name]
 
     def _node(self, name: str) -> MixnetNode:
         if name not in self.nodes:
