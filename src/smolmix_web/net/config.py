@@ -21,11 +21,11 @@ class TcpOptions:
     receive_buffer_limit: int = 4 * MIB
     """Auto-tuning may grow the receive buffer this far: 2 s of round trip at 2 MB/s."""
 
-    receive_buffer_initial: int = 64 * 1024
-    """The window in our SYN, which is unscaled; auto-tuning starts here."""
+    receive_buffer_initial: int = 256 * 1024
+    """Auto-tuning starts here. The window in our SYN is unscaled and says 65,535; the first ACK says this."""
 
     send_buffer_limit: int = 4 * MIB
-    """The send buffer follows twice the congestion window, this far at most."""
+    """The send buffer follows the congestion window, this far at most."""
 
     window_scale: bool = True
     timestamps: bool = True

@@ -48,7 +48,7 @@ class StackStats:
     not_for_us: int = 0
     no_socket: int = 0
     paws_dropped: int = 0
-    reordered_acks: int = 0
+    reordered: int = 0
     challenge_acks: int = 0
     memory_dropped: int = 0
     control_dropped: int = 0

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 DEFAULT_MSS = {4: 536, 6: 1220}  # RFC 9293 MUST-15 and section 3.7.1, when the peer's SYN names none
 _MIN_MSS = 64  # what we agree to at least; a peer that offers less wants us to burn packets
 _CHALLENGE_INTERVAL = 0.5  # RFC 5961 section 7, per connection as in Linux
+_PAWS_TOLERANCE = 10_000  # ticks; current systems tick in milliseconds
 _PAWS_AGE = 24 * 86_400.0  # RFC 7323 section 5.5
 
 
@@ -178,7 +179,6 @@ class TcpConnection:
         if data:
             self._stack.receive_memory -= len(data)
             if rx.fin is None and self.state in _RECEIVING:
-                rx.tune(now, self._acks.rtt or self._tx.rtt.smoothed or 1.0, self._stack.buffers_may_grow())
                 if rx.window_would_open():
                     self._acks.due = True
                     self._stack.wake(self)
@@ -438,20 +438,20 @@ class TcpConnection:
             self._stack.wake(self)
 
     def _paws_rejects(self, segment: Segment, seq: int, end: int, now: float) -> bool:
-        """An older timestamp than the last in order; whether the segment is to be dropped."""
-        if now - self._ts_recent_at > _PAWS_AGE:
-            self._ts_recent = segment.timestamps[0] if segment.timestamps else 0
+        """An older timestamp than the last in order; whether the segment is to be dropped.
+
+        RFC 7323 section 5.3 drops every one. That is wrong on a path that reorders heavily: a retransmission that
+        fills the left edge brings a new timestamp, and all originals sent before it and still on their way would be
+        thrown away. An old duplicate can be mistaken only after 2**31 bytes more have passed, so up to
+        ``_PAWS_TOLERANCE`` ticks of age are no danger below 200 MB/s; older ones are dropped as the RFC says.
+        Pure ACKs overtaken by newer ones are covered too: ACK and SACK only ever add.
+        """
+        stamps = segment.timestamps
+        if stamps is None or now - self._ts_recent_at > _PAWS_AGE:
+            self._ts_recent = stamps[0] if stamps else 0
             return False
-        if (
-            end == seq
-            and seq == self._rx.nxt
-            and segment.flags & ACK
-            and self.state is not State.SYN_RECEIVED
-        ):
-            # A pure ACK overtaken by a newer one, the normal case on a mixnet: no protection is lost by
-            # reading it (ACK and SACK only ever add), while answering each with an ACK would double the
-            # packets. Linux tolerates it likewise (tcp_disordered_ack).
-            self._stack.stats.reordered_acks += 1
+        if (self._ts_recent - stamps[0]) & MASK <= _PAWS_TOLERANCE:
+            self._stack.stats.reordered += 1
             return False
         self._stack.stats.paws_dropped += 1
         self._unacceptable(segment, seq, end, now)
@@ -544,11 +544,12 @@ class TcpConnection:
             blocks = [(start, stop) for start, stop in blocks if start < stop <= tx.nxt]
         if ack == tx.una == tx.nxt and not blocks and not opened:
             return True  # nothing outstanding, nothing new
-        if ack < tx.una:
-            ack = tx.una
+        current = ack >= tx.una
+        if not current:
+            ack = tx.una  # overtaken by a newer one; its SACK blocks still count
         echo = segment.timestamps[1] if self._timestamps and segment.timestamps else None
         writable = tx.writable() if tx.una != ack else 0
-        tx.on_ack(ack, blocks, echo, self._stamp(now), now, end == seq, window_changed)
+        tx.on_ack(ack, blocks, echo, self._stamp(now), now, end == seq, window_changed, current)
         if opened or tx.probing_window:
             tx.window_opened(now)
         stack = self._stack
@@ -613,6 +614,10 @@ class TcpConnection:
             return
         moved = rx.insert(seq, payload)
         stack.receive_memory += len(rx.queue) + rx.pieces_size - held
+        if stack.buffers_may_grow() and rx.tune(
+            seq + len(payload), now, self._acks.rtt or self._tx.rtt.smoothed
+        ):
+            self._acks.due = True
         if moved:
             stack.changed.add(self)
             if stamps is not None and self._timestamps:

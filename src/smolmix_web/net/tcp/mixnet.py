@@ -1,11 +1,228 @@
-"""A policy for paths whose delays are random by design and whose losses do not mean congestion."""
+"""The default policy: for paths whose delays are random by design and whose losses do not mean congestion.
+
+On a mixnet the bottleneck is the pace of packets that the client and the exit keep, losses are random (a node dropped
+something), and each packet is delayed on its own. Loss-based policies take both for congestion: with 2 % of
+random loss and 1 s of round trip, Reno and CUBIC settle at some ten packets a round trip, whatever the path could carry.
+This policy therefore models the path as BBR does (draft-cardwell-iccrg-bbr-congestion-control): it measures the rate at
+which data is delivered and sends at that rate, with enough in flight to keep the path busy. It differs from BBR in
+what randomness demands:
+
+* **The round trip is a mean.** BBR's minimum over single packets is the luckiest draw of several random delays, and
+  a window computed from it starves the path. Here every round trip's samples are averaged, and the minimum is taken over
+  those averages: jitter averages out, a queue does not hide, because it lifts all samples of its round.
+* **Loss is ignored up to 20 % of a round.** Beyond that a queue overflows (or the path is hopeless), and the
+  amount in flight is held to what got through, with a slow probe upward.
+* **Extra window for acknowledgements that come in bunches**, since our receivers acknowledge only six times a round.
+
+Fairness: flows of one tunnel share the tunnel's pace by the stack's turn-taking. Against loss-based flows on an
+ordinary bottleneck it behaves like BBR version 1 with an upper bound on loss; choose ``cubic`` where that matters.
+"""
 
 from __future__ import annotations
 
-from smolmix_web.net.tcp.congestion import register
-from smolmix_web.net.tcp.cubic import Cubic
+from collections import deque
+from enum import Enum
+
+from smolmix_web.net.tcp.congestion import INFINITE, AckSample, CongestionControl, register
+
+# BBR doubles its rate every round trip (gain 2/ln 2). With round trips of seconds that is slow, and in a tunnel the
+# bottleneck is our own pace, where too much waits in our own queue: so the window triples.
+_STARTUP_GAIN = 4.0
+_STARTUP_GROWTH = 2
+_CYCLE = (1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+_WINDOW_GAIN = 2.0
+_BANDWIDTH_ROUNDS = 10
+_FULL_GROWTH = 1.25
+_FULL_ROUNDS = 3
+# Startup also ends when a round's mean round trip shows the queue; waiting for three rounds without growth takes long
+# when the queue itself makes rounds longer. Half as much again is beyond the scatter of eight samples.
+_QUEUE_GROWTH = 1.5
+_QUEUE_SAMPLES = 8
+_REFILL_GROWTH = 1.2
+_BASE_AGE = 30.0  # seconds for which the smallest mean round trip counts
+_PROBE_GAIN = 0.6  # of the path's capacity while the round trip is measured anew
+_LOSS_LIMIT = 0.2
+_MIN_SEGMENTS = 4
+
+
+class _Phase(Enum):
+    STARTUP = "startup"
+    DRAIN = "drain"
+    CRUISE = "cruise"
+    PROBE_RTT = "probe round trip"
 
 
 @register
-class Mixnet(Cubic):
+class Mixnet(CongestionControl):
+    """See the module. ``bandwidth`` is bytes a second, ``base`` seconds (0.0: not measured yet)."""
+
     name = "mixnet"
+
+    def __init__(self, mss: int, initial_segments: int) -> None:
+        super().__init__(mss, initial_segments)
+        self.phase = _Phase.STARTUP
+        self.bandwidth = 0.0
+        self.base = 0.0
+        self._base_at = 0.0
+        self._rates: deque[tuple[int, float]] = deque()  # (round, rate), rates falling
+        self._round = 0
+        self._round_sum = 0.0
+        self._round_samples = 0
+        self._round_lost = 0
+        self._round_acked = 0
+        self._full_rate = 0.0
+        self._full_rounds = 0
+        self._queue_seen = False
+        self._cycle = 2
+        self._cycle_at = 0.0
+        self._cycle_rate = 0.0
+        self._probe_until_round = 0
+        self._ceiling = INFINITE  # bytes in flight that the path's queue bore
+        self._extra = 0  # bytes that recently arrived acknowledged in one bunch
+        self._held: int | None = None  # window before a time-out
+
+    @property
+    def in_slow_start(self) -> bool:
+        return self.phase is _Phase.STARTUP
+
+    @property
+    def capacity(self) -> float:
+        """Bytes in flight that fill the path without a queue."""
+        return self.bandwidth * self.base
+
+    def on_ack(self, sample: AckSample) -> None:
+        self._measure(sample)
+        if sample.round_start:
+            self._end_round(sample)
+        self._advance(sample)
+        self._set_window(sample)
+
+    # -- the model ---------------------------------------------------------------------------------------
+
+    def _measure(self, sample: AckSample) -> None:
+        self._round_lost += sample.lost
+        self._round_acked += sample.acked
+        if sample.rtt is not None:
+            self._round_sum += sample.rtt
+            self._round_samples += 1
+        rate = sample.delivery_rate
+        if rate and (not sample.app_limited or rate >= self.bandwidth):
+            rates = self._rates
+            while rates and rates[-1][1] <= rate:
+                rates.pop()
+            rates.append((self._round, rate))
+            self.bandwidth = rates[0][1]
+        if sample.acked > self._extra:
+            self._extra = sample.acked
+
+    def _end_round(self, sample: AckSample) -> None:
+        now = sample.now
+        self._round += 1
+        self._queue_seen = False
+        if self._round_samples:
+            mean = self._round_sum / self._round_samples
+            # A round of one or two samples is no average; it counts only while nothing better is known.
+            if not self.base or (mean <= self.base and self._round_samples > 2):
+                self.base, self._base_at = mean, now
+            elif self.phase is _Phase.PROBE_RTT or (mean <= 1.05 * self.base):
+                self.base, self._base_at = max(self.base, mean), now
+            self._queue_seen = self._round_samples >= _QUEUE_SAMPLES and mean > _QUEUE_GROWTH * self.base
+        if self.phase is not _Phase.PROBE_RTT or self._round >= self._probe_until_round:
+            self._forget_old_rates()
+        self._review_loss(sample)
+        self._round_sum, self._round_samples = 0.0, 0
+        self._extra -= self._extra // 8
+        if self.phase is _Phase.STARTUP:
+            if self.bandwidth >= self._full_rate * _FULL_GROWTH:
+                self._full_rate, self._full_rounds = self.bandwidth, 0
+            elif not sample.app_limited:
+                self._full_rounds += 1
+            if self._full_rounds >= _FULL_ROUNDS or self._queue_seen:
+                self.phase = _Phase.DRAIN
+
+    def _forget_old_rates(self) -> None:
+        rates = self._rates
+        while len(rates) > 1 and rates[0][0] < self._round - _BANDWIDTH_ROUNDS:
+            rates.popleft()
+        if rates:
+            self.bandwidth = rates[0][1]
+
+    def _review_loss(self, sample: AckSample) -> None:
+        """Once a round: is a queue overflowing?"""
+        lost, acked = self._round_lost, self._round_acked
+        self._round_lost = self._round_acked = 0
+        if lost > 8 * self.mss and lost > _LOSS_LIMIT * (lost + acked):
+            self._ceiling = int(max(self.capacity, acked, _MIN_SEGMENTS * self.mss))
+            if self.phase is _Phase.STARTUP:
+                self.phase = _Phase.DRAIN
+        elif self._ceiling < INFINITE:
+            self._ceiling += max(self._ceiling // 8, self.mss)
+            if self._ceiling > 4 * self.capacity:
+                self._ceiling = INFINITE
+
+    def _advance(self, sample: AckSample) -> None:
+        """Phases: startup until the rate stops growing, drain its queue, then probe in cycles."""
+        now = sample.now
+        if self.phase is _Phase.DRAIN and sample.in_flight <= self.capacity:
+            self.phase, self._cycle, self._cycle_at = _Phase.CRUISE, 2, now
+        if self.phase is _Phase.CRUISE:
+            if now - self._base_at > _BASE_AGE and self.base:
+                self.phase = _Phase.PROBE_RTT
+                self._probe_until_round = self._round + 3
+            elif now - self._cycle_at > self.base:
+                self._next_in_cycle(now)
+        elif self.phase is _Phase.PROBE_RTT and self._round >= self._probe_until_round:
+            self.phase, self._cycle, self._cycle_at = _Phase.CRUISE, 2, now
+            self._base_at = now
+
+    def _next_in_cycle(self, now: float) -> None:
+        self._cycle, self._cycle_at = (self._cycle + 1) % len(_CYCLE), now
+        if self._cycle == 0:
+            if self.bandwidth > _REFILL_GROWTH * self._cycle_rate > 0:
+                # The path has become faster than probing by quarters can follow (or startup ended too early).
+                self.phase, self._full_rate, self._full_rounds = _Phase.STARTUP, self.bandwidth, 0
+            self._cycle_rate = self.bandwidth
+
+    def _gain(self) -> float:
+        if self.phase is _Phase.DRAIN:
+            return 1 / _STARTUP_GAIN
+        if self.phase is _Phase.PROBE_RTT:
+            return 1.0
+        return _CYCLE[self._cycle]
+
+    def _set_window(self, sample: AckSample) -> None:
+        self._held = None
+        capacity = self.capacity
+        if self.phase is _Phase.STARTUP:
+            # Until the model stands, grow like slow start.
+            if self.window < _STARTUP_GAIN * capacity or sample.delivered < self.initial_window:
+                self.window += _STARTUP_GROWTH * sample.acked
+        elif self.phase is _Phase.PROBE_RTT:
+            self.window = int(_PROBE_GAIN * capacity)
+        else:
+            self.window = int(_WINDOW_GAIN * capacity) + self._extra
+        self.window = max(min(self.window, self._ceiling), _MIN_SEGMENTS * self.mss)
+        if self.bandwidth and self.base:
+            if self.phase is _Phase.STARTUP:
+                # Not a limit, only a spread: the window within half a round trip.
+                self.pacing_rate = 2 * self.window / self.base
+            else:
+                self.pacing_rate = self._gain() * self.bandwidth
+
+    # -- loss ------------------------------------------------------------------------------------------------
+
+    def on_loss(self, in_flight: int, now: float) -> None:
+        """Random: the model knows the rate. Overflow is seen in :meth:`_review_loss`."""
+
+    def on_timeout(self, in_flight: int, now: float) -> None:
+        """Nothing came back for a whole time-out: probe with one segment; the model returns with the next ACK."""
+        if self._held is None:
+            self._held = self.window
+        self.window = self.mss
+
+    def undo(self, now: float) -> None:
+        if self._held is not None:
+            self.window, self._held = max(self.window, self._held), None
+
+    def on_idle(self, idle: float, rto: float) -> None:
+        """Pacing spreads what the window allows, so an old model does no harm (BBR draft, section 4.2.3)."""

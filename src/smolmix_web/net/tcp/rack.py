@@ -49,24 +49,32 @@ class Rack:
         self.lateness = 0.0
         """How much longer than the newest delivered segment an original took, recent maximum."""
 
-    def delivered(self, record: Sent, now: float, minimum_rtt: float, echo_before_resend: bool) -> None:
+    def delivered(
+        self, record: Sent, now: float, minimum_rtt: float, echo_before_resend: bool, latest: float
+    ) -> None:
         """Steps 1 to 3 for one newly acknowledged or SACKed record.
 
         :param echo_before_resend: the ACK echoes a timestamp older than the record's retransmission.
+        :param latest: bound of the lateness that may be learnt from this record, seconds.
         """
         rtt = now - record.sent_at
         if record.transmissions > 1 and (echo_before_resend or rtt < minimum_rtt):
-            return  # the ACK is for an earlier transmission
+            # The ACK is for an earlier transmission, which was late and not lost.
+            if record.transmissions == 2:
+                self._note_lateness(min(now - record.sent_first_at - self.rtt, latest))
+            return
         if record.sent_at > self.sent_at or (record.sent_at == self.sent_at and record.end > self.end_seq):
             self.sent_at, self.end_seq, self.rtt = record.sent_at, record.end, rtt
         elif record.transmissions == 1:
-            late = rtt - self.rtt
-            if late > self.lateness:
-                self.lateness = late
+            self._note_lateness(min(rtt - self.rtt, latest))
         if record.end > self.fack:
             self.fack = record.end
         elif record.end < self.fack and record.transmissions == 1:
             self.reordering_seen = True
+
+    def _note_lateness(self, seconds: float) -> None:
+        if seconds > self.lateness:
+            self.lateness = seconds
 
     def dsack_seen(self, una: int, nxt: int) -> None:
         """Step 4: a retransmission was spurious; widen the window once a round trip."""
@@ -86,11 +94,13 @@ class Rack:
         """RACK.reo_wnd in seconds."""
         if not self.reordering_seen and (in_recovery or sacked_segments >= _DUP_THRESHOLD):
             return 0.0
-        # The RFC bounds the window by SRTT. With random delays in the order of the round trip (0.1 s path,
-        # 120 ms of jitter) originals do arrive that late; the bound of the timeout's own margin keeps RACK
-        # ahead of it.
-        bound = max(rtt.smoothed, 4 * rtt.variation)
-        return min(max(self.multiplier * rtt.minimum / 4, 1.25 * self.lateness), bound)
+        return min(max(self.multiplier * rtt.minimum / 4, 1.25 * self.lateness), self.bound(rtt))
+
+    @staticmethod
+    def bound(rtt: RttEstimator) -> float:
+        """Largest reordering window. The RFC says SRTT; where delays are as random as the round trip is long (0.1 s
+        path, 120 ms of jitter) originals do arrive two round trips late."""
+        return max(rtt.smoothed, min(2 * rtt.smoothed, 6 * rtt.variation))
 
     def detect(self, board: Scoreboard, now: float, window: float) -> tuple[list[Sent], float | None]:
         """Step 5: mark and return what is lost, and the instant at which the next may be."""

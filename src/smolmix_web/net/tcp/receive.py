@@ -21,15 +21,14 @@ class Receiver:
     application."""
 
     __slots__ = (
-        "_measure_at",
-        "_measure_from",
-        "_recent",
+        "_repeat",
+        "_tune_at",
+        "_tune_from",
         "capacity",
-        "changed_islands",
-        "copied",
         "dsack",
         "edge",
         "fin",
+        "fresh",
         "islands",
         "limit",
         "mss",
@@ -47,15 +46,14 @@ class Receiver:
         self.pieces: list[tuple[int, bytes]] = []
         self.pieces_size = 0
         self.islands = RangeSet()
-        self._recent: list[int] = []  # a position in each recently changed island, newest first
-        self.changed_islands: set[int] = set()  # starts of islands changed since the last ACK
+        self.fresh: dict[int, None] = {}  # starts of islands that no ACK has shown as they are, newest last
+        self._repeat = 0  # islands from here on are shown again when an ACK has room
         self.dsack: tuple[int, int] | None = None
         self.capacity = initial
         self.limit = limit
+        self._tune_at = 0.0
+        self._tune_from = 0
         self.mss = mss
-        self.copied = 0  # bytes the application has taken
-        self._measure_at = 0.0
-        self._measure_from = 0
 
     @property
     def held(self) -> int:
@@ -64,7 +62,7 @@ class Receiver:
 
     def open(self, irs: int) -> None:
         """The peer's SYN arrived with this (unbounded) sequence number."""
-        self.nxt = self.edge = irs + 1
+        self.nxt = self.edge = self._tune_from = irs + 1
 
     def insert(self, seq: int, data: bytes) -> bool:
         """Take the text of a segment that overlaps the window; whether RCV.NXT moved.
@@ -117,13 +115,11 @@ class Receiver:
             piece = (start, data[start - seq : stop - seq])
             self.pieces.insert(bisect_left(self.pieces, piece), piece)
             self.pieces_size += stop - start + PIECE_OVERHEAD
-        before = self.islands.find(seq)
         island = self.islands.add(seq, end)
-        if before is not None:
-            self.changed_islands.discard(before[0])
-        self.changed_islands.add(island[0])
-        recent = self._recent
-        recent[:] = [seq, *(old for old in recent if not island[0] <= old < island[1])][:8]
+        fresh = self.fresh
+        for start in [start for start in fresh if island[0] <= start <= island[1]]:
+            del fresh[start]
+        fresh[island[0]] = None
 
     def _drain(self) -> None:
         """Move pieces that are now in order to the queue."""
@@ -141,45 +137,48 @@ class Receiver:
         if count:
             del pieces[:count]
         self.islands.discard_below(self.nxt)
-        self.changed_islands = {start for start in self.changed_islands if start > self.nxt}
+        for start in [start for start in self.fresh if start <= self.nxt]:
+            del self.fresh[start]
 
     def sack_blocks(self, room: int) -> tuple[tuple[int, int], ...]:
-        """Up to ``room`` blocks as 32-bit numbers: D-SACK first, then the newest islands (RFC 2018 section
-        4)."""
+        """Up to ``room`` blocks as 32-bit numbers.
+
+        D-SACK first (RFC 2883), then the island that changed last (RFC 2018 section 4), then the lowest that no ACK
+        has shown yet, because the sender will first lose patience with those; then older ones in turn, in case
+        the ACK that showed them was lost.
+        """
         blocks: list[tuple[int, int]] = []
+        islands = self.islands
         if self.dsack is not None:
             blocks.append(self.dsack)
             # RFC 2883 section 4.2.2: a duplicate inside an island is followed by that island.
-            around = self.islands.find(self.dsack[0])
+            around = islands.find(self.dsack[0])
             if around is not None:
                 blocks.append(around)
+                self.fresh.pop(around[0], None)
             self.dsack = None
-        if self.islands.starts:
-            kept = []
-            for position in self._recent:
-                island = self.islands.find(position)
-                if island is None:
-                    continue
-                kept.append(position)
-                if island not in blocks[-len(kept) :] and island not in blocks[1:]:
-                    blocks.append(island)
-            self._recent = kept
-            if len(blocks) < room:
-                # The recent list may have lost an island to a flood; fill up from the left, where holes hurt.
-                for island in self.islands:
-                    if island not in blocks[1:] and (not blocks or island != blocks[0]):
-                        blocks.append(island)
-                    if len(blocks) >= room:
+        fresh = self.fresh
+        if fresh and len(blocks) < room:
+            self._show(blocks, next(reversed(fresh)))
+            while fresh and len(blocks) < room:
+                self._show(blocks, min(fresh))
+        if len(blocks) < room and islands.starts:
+            index = bisect_left(islands.starts, self._repeat)
+            for step in range(min(len(islands), room)):
+                at = (index + step) % len(islands)
+                block = (islands.starts[at], islands.ends[at])
+                if block not in blocks:
+                    blocks.append(block)
+                    self._repeat = block[1]
+                    if len(blocks) == room:
                         break
-            # What was reported goes to the end, so that with many islands each gets its turn.
-            reported = blocks[:room]
-            shown = [p for p in self._recent if any(a <= p < b for a, b in reported)]
-            if len(self._recent) > len(shown):
-                self._recent = [p for p in self._recent if p not in shown] + shown
-        else:
-            self._recent.clear()
-        self.changed_islands.clear()
         return tuple((start & MASK, end & MASK) for start, end in blocks[:room])
+
+    def _show(self, blocks: list[tuple[int, int]], start: int) -> None:
+        del self.fresh[start]
+        island = self.islands.find(start)
+        if island is not None and island not in blocks:
+            blocks.append(island)
 
     def window(self) -> int:
         """Bytes from RCV.NXT to the right edge we would advertise now; moves the edge.
@@ -207,24 +206,31 @@ class Receiver:
         else:
             data = bytes(memoryview(queue)[:max_bytes])
             del queue[:max_bytes]
-        self.copied += len(data)
         return data
 
-    def tune(self, now: float, rtt: float, may_grow: bool) -> None:
-        """Dynamic right-sizing: let the window be twice what the application takes in a round trip, doubled
-        once more because slow start doubles the flow while our advertisement travels."""
-        if now - self._measure_at < rtt:
-            return
-        taken = self.copied - self._measure_from
-        self._measure_at, self._measure_from = now, self.copied
-        wanted = 4 * taken
-        if may_grow and wanted > self.capacity:
-            self.capacity = min(wanted, self.limit)
+    def tune(self, seq_end: int, now: float, rtt: float) -> bool:
+        """Grow the window when half of it is in use and the application keeps up; whether it grew.
+
+        Holes stop the application without its fault, so what counts is not what it has taken (dynamic right-sizing)
+        but what arrived, and that little of it waits to be read. Fourfold, because the sender's next and larger window
+        is on its way before it hears of this.
+        """
+        if now - self._tune_at > rtt:
+            self._tune_at, self._tune_from = now, seq_end
+        rushing = seq_end - self._tune_from >= self.capacity // 2
+        waiting = bool(self.pieces) and self.edge - seq_end <= self.capacity // 2  # for a hole to be filled
+        if not (rushing or waiting) or len(self.queue) > self.capacity // 2:
+            return False
+        self._tune_at, self._tune_from = now, seq_end
+        grown = min(4 * self.capacity, self.limit)
+        if grown == self.capacity:
+            return False
+        self.capacity = grown
+        return True
 
     def drop_all(self) -> None:
         """The connection is gone: keep only what is in order and unread."""
         self.pieces.clear()
         self.pieces_size = 0
         self.islands.clear()
-        self._recent.clear()
-        self.changed_islands.clear()
+        self.fresh.clear()

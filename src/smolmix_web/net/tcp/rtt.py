@@ -16,7 +16,16 @@ class RttEstimator:
     """Feed :meth:`sample`; read ``rto``, ``smoothed``, ``variation``, ``minimum`` (seconds, 0.0 before the
     first)."""
 
-    __slots__ = ("_backoffs", "_base_rto", "_minimum_at", "latest", "minimum", "smoothed", "variation")
+    __slots__ = (
+        "_backoffs",
+        "_base_rto",
+        "_minimum_at",
+        "_sampled_at",
+        "latest",
+        "minimum",
+        "smoothed",
+        "variation",
+    )
 
     def __init__(self) -> None:
         self.smoothed = 0.0
@@ -24,6 +33,7 @@ class RttEstimator:
         self.minimum = 0.0
         self.latest = 0.0
         self._minimum_at = 0.0
+        self._sampled_at = 0.0
         self._base_rto = INITIAL_RTO
         self._backoffs = 0
 
@@ -36,7 +46,7 @@ class RttEstimator:
         """Consecutive time-outs without an acknowledgement."""
         return self._backoffs
 
-    def sample(self, rtt: float, now: float, samples_per_round: int = 1) -> None:
+    def sample(self, rtt: float, now: float) -> None:
         """One measurement of a segment sent once, or told apart by timestamps (Karn's rule is the
         caller's)."""
         rtt = max(rtt, 1e-6)
@@ -44,9 +54,10 @@ class RttEstimator:
         if not self.smoothed:
             self.smoothed, self.variation = rtt, rtt / 2
         else:
-            alpha, beta = 0.125 / samples_per_round, 0.25 / samples_per_round
-            self.variation += beta * (abs(self.smoothed - rtt) - self.variation)
-            self.smoothed += alpha * (rtt - self.smoothed)
+            weight = min(max((now - self._sampled_at) / self.smoothed, 0.01), 1.0)
+            self.variation += 0.25 * weight * (abs(self.smoothed - rtt) - self.variation)
+            self.smoothed += 0.125 * weight * (rtt - self.smoothed)
+        self._sampled_at = now
         self._base_rto = self.smoothed + max(MIN_MARGIN, 4 * self.variation)
         self._backoffs = 0
         self.note_minimum(rtt, now)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from heapq import heappop, heappush
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 from smolmix_web.net.tcp.ranges import RangeSet
 
@@ -160,6 +160,17 @@ class Scoreboard:
             record.lost = True
             self.in_flight -= record.end - record.seq
             heappush(self._lost, record)
+
+    def unmark_lost(self) -> None:
+        """Nothing was lost after all: what was not sent again counts as in flight as before."""
+        flying = []
+        for record in self.records[self._head :]:
+            if record.lost and not record.done:
+                record.lost = False
+                self.in_flight += record.end - record.seq
+                flying.append((record.sent_at, record))
+        if flying:
+            self.order = deque(sorted([*self.order, *flying], key=itemgetter(0)))
 
     def next_lost(self) -> Sent | None:
         """The lowest lost record that was not retransmitted since."""

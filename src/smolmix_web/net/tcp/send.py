@@ -23,7 +23,7 @@ from smolmix_web.net.tcp.scoreboard import Scoreboard, Sent
 from smolmix_web.net.tcp.sequence import before
 
 NEVER = float("inf")
-_MIN_SEND_BUFFER = 128 * 1024
+_MIN_UNSENT = 64 * 1024
 _WORST_DELAYED_ACK = 0.2  # RFC 8985 section 7.2, WCDelAckT
 
 
@@ -92,12 +92,10 @@ class Sender:
         return self.una == self.end + self.fin_wanted
 
     def writable(self) -> int:
-        """Free bytes; the buffer follows twice the congestion window, so that a round trip's worth waits
-        ready."""
-        limit = min(
-            max(_MIN_SEND_BUFFER, 2 * self.cc.window + _MIN_SEND_BUFFER // 2), self.options.send_buffer_limit
-        )
-        return max(limit - len(self.buffer), 0)
+        """Free bytes. One congestion window of unsent data waits ready, besides all that is outstanding."""
+        unsent = self.end - min(self.nxt, self.end)
+        room = max(self.cc.window, _MIN_UNSENT) - unsent
+        return max(min(room, self.options.send_buffer_limit - len(self.buffer)), 0)
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         room = self.writable()
@@ -138,6 +136,7 @@ class Sender:
         usable = self.una + self.wnd - self.nxt
         size = min(available, mss, usable)
         if size <= 0:
+            self.rate.app_limited(board.in_flight)
             self._wait_for_window(now)
             return None
         if size < mss:
@@ -227,12 +226,14 @@ class Sender:
         now: float,
         pure: bool,
         window_changed: bool,
+        current: bool,
     ) -> int:
         """An acceptable ACK; the number of sequence numbers it advanced SND.UNA by.
 
         :param blocks: SACK blocks, unbounded numbers.
         :param echo: TSecr, ``None`` without timestamps.
         :param stamp: our timestamp clock now.
+        :param current: the ACK field is not older than SND.UNA (``ack`` is never below it).
         :param pure: the segment had no text and no FIN (it may be a duplicate ACK).
         """
         board, sample = self.board, self._sample
@@ -240,27 +241,40 @@ class Sender:
         sample.in_flight_prior = board.in_flight
         delivered = self.rate.delivered
         advance = ack - self.una
-        dsack = self._take_dsack(ack, blocks)
+        dsack = current and self._take_dsack(ack, blocks)
         newly: list[Sent] = []
         original_late = False
+        first: Sent | None = None
         if advance > 0:
             self.una = ack
             self.progress_at = now
             self._release(ack)
+            first = board.first()
             newly = board.acknowledge(ack)
-            self._measure(newly, echo, stamp, now)
+            self._measure(first, echo, stamp, now)
             self._dup_acks = 0
             self.rtt.reset_backoff()
-        elif pure and not window_changed and len(board) and not dsack:
+        elif current and pure and not window_changed and len(board) and not dsack:
             self._dup_acks += 1
         for start, end in blocks:
-            if ack <= start < end <= self.nxt:
+            if ack < end <= self.nxt:
+                start = max(start, ack)
                 newly += board.sack(start, end)
         latest: float | None = None
         echo_old = echo is not None and self._resend_stamp is not None and before(echo, self._resend_stamp)
+        first_late = newly[0] if newly and newly[0] is first else None
+        bound = self.rack.bound(self.rtt)
         for record in newly:
             self.rate.arrived(record, record.end - record.seq, now)
-            self.rack.delivered(record, now, self.rtt.minimum, echo_old)
+            self.rack.delivered(
+                record,
+                now,
+                self.rtt.minimum,
+                echo_old and record is first,
+                # Only at the left edge does the ACK tell when a segment arrived: what lies behind may have arrived
+                # long ago without being shown in a SACK block.
+                bound if record is first_late else 0.0,
+            )
             if record.transmissions == 1:
                 rtt = now - record.sent_at
                 if latest is None or rtt < latest:
@@ -269,7 +283,7 @@ class Sender:
                     original_late = True
         if latest is not None:
             self.rtt.note_minimum(latest, now)
-            if not self.rtt.smoothed:
+            if advance <= 0:
                 self.rtt.sample(latest, now)
         if self.recovery is not None:
             self._review_recovery(ack, advance, dsack, echo_old, original_late, now)
@@ -316,21 +330,18 @@ class Sender:
             return True
         return False
 
-    def _measure(self, newly: list[Sent], echo: int | None, stamp: int, now: float) -> None:
-        """One round-trip sample for the time-out: how long the oldest segment took until its
-        acknowledgement."""
-        rtt = None
-        if newly and newly[0].transmissions == 1:
-            rtt = now - newly[0].sent_at
-        elif echo is not None and newly:
-            # Karn's rule does not bind us: the timestamp tells which transmission is acknowledged (RFC 7323
-            # section 4).
+    def _measure(self, first: Sent | None, echo: int | None, stamp: int, now: float) -> None:
+        """One round-trip sample for the time-out, of the segment at the left edge (what follows a filled hole may have
+        arrived long ago). If it was sent more than once, the timestamp tells which transmission is meant (RFC 7323
+        section 4); without timestamps there is no sample (Karn's rule)."""
+        if first is None:
+            return
+        if first.transmissions == 1:
+            self.rtt.sample(now - first.sent_at, now)
+        elif echo is not None:
             rtt = ((stamp - echo) & 0xFFFFFFFF) / 1000
-            if rtt > MAX_RTO * 4:
-                rtt = None
-        if rtt is not None:
-            flight = self.board.in_flight + sum(record.end - record.seq for record in newly)
-            self.rtt.sample(rtt, now, max(flight // (2 * self.mss), 1))
+            if rtt <= now - first.sent_first_at + 0.001:
+                self.rtt.sample(rtt, now)
 
     # -- loss --------------------------------------------------------------------------------------
 
@@ -412,11 +423,7 @@ class Sender:
         self.stats_spurious += 1
         self.cc.undo(now)
         if self.recovery == "timeout":
-            for record in self.board.from_first():
-                if record.lost:
-                    record.lost = False
-                    self.board.in_flight += record.end - record.seq
-                    self.board.order.append((record.sent_at, record))
+            self.board.unmark_lost()
         self._end_recovery(now)
 
     def _end_recovery(self, now: float) -> None:
@@ -436,7 +443,7 @@ class Sender:
         if not len(board):
             self.rtx_at = self.reo_at = NEVER
             return
-        timeout = now + self.rtt.rto
+        timeout = now + self._timeout()
         if (
             probe
             and self.options.rack
@@ -454,6 +461,12 @@ class Sender:
         else:
             self.rtx_is_probe = False
             self.rtx_at = timeout
+
+    def _timeout(self) -> float:
+        """RTO, but never before RACK had its chance: its window may be as wide as the delays are random."""
+        if self.options.rack and self.sack_ok and self.rack.reordering_seen:
+            return max(self.rtt.rto, self.rack.rtt + 1.25 * self.rack.window(self.rtt, False, 0))
+        return self.rtt.rto
 
     def handle_timer(self, now: float, stamp: int) -> None:
         """Act on every instant that has passed. The caller then asks :meth:`next_segment`."""
