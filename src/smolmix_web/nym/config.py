@@ -69,6 +69,9 @@ class ClientConfig:
     # Reply SURBs, giving our own
     max_surbs_per_request: int = 500
     """More than that is given to nobody at once."""
+    max_surbs_outstanding: int = 1000
+    """No more are given to a peer that is believed to hold so many. Five times what an honest peer of these
+    defaults ever asks for; the published client goes on for ever."""
     surbs_per_message: int = 100
     reply_key_age: float = 24 * 3600.0
     """Keys of SURBs that were never used are kept this long."""

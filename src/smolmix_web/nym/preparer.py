@@ -51,6 +51,7 @@ class PacketPreparer:
         self._random_bytes = random_bytes
         self._pools = PoolSet()
         self.topology: Topology | None = None
+        self._previous: Topology | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -68,6 +69,8 @@ class PacketPreparer:
 
     def set_topology(self, topology: Topology | None) -> None:
         before, self.topology = self.topology, topology
+        if before is not None and (topology is None or before.rotation is not topology.rotation):
+            self._previous = before
         if before is None or topology is None or not before.routes_like(topology):
             # What was prepared names nodes or keys of the past.
             self._pools.clear()
@@ -87,7 +90,8 @@ class PacketPreparer:
         self, held: HeldSurb, fragment: bytes, identifier: bytes, size: PacketSize, now: float
     ) -> tuple[MixPacket, int]:
         """Uses the SURB up. The delays inside it are not known, so the mean stands for them."""
-        ack, ack_delay = self._ack(identifier, self._config.sphinx_version, now)
+        version = self._config.sphinx_version
+        ack, ack_delay = self._ack(identifier, version, now, previous=self._is_previous(held.rotation))
         plaintext = ack + reply_fragment_key(held.surb.key).encrypt(fragment)
         packet = held.surb.surb.apply(plaintext, size.payload)
         delay_ns = 3 * round(self._config.average_packet_delay * 1000) * 1_000_000 + ack_delay
@@ -127,15 +131,31 @@ class PacketPreparer:
         """Items in the pools."""
         return len(self._pools)
 
+    def _is_previous(self, rotation: KeyRotation) -> bool:
+        """Whether an ack must use the previous rotation's keys, travelling in a packet of this rotation.
+
+        The gateway sends the ack off under the rotation of the packet it came in (21). With the new keys, the
+        acks in replies by older SURBs would be dropped by the first node.
+        """
+        previous = self._previous
+        is_old = rotation not in (KeyRotation.UNKNOWN, self.rotation)
+        return is_old and previous is not None and previous.rotation is rotation
+
     def _mix_packet(self, first_hop: NodeAddress, packet: bytes, rotation: KeyRotation) -> MixPacket:
         return MixPacket(first_hop, packet, PacketType.MIX, rotation)
 
     def _ack(
-        self, identifier: bytes, version: int, now: float, *, mix_hops: bool | None = None
+        self,
+        identifier: bytes,
+        version: int,
+        now: float,
+        *,
+        mix_hops: bool | None = None,
+        previous: bool = False,
     ) -> tuple[bytes, int]:
         """The 405 bytes in front of a fragment, and the expected delay."""
         mean = self._config.average_ack_delay
-        header = self._header("ack", self._address, version, mean, now, mix_hops)
+        header = self._header("ack", self._address, version, mean, now, mix_hops, previous)
         content = encode_ack(self._keys.ack_key, identifier, self._random_bytes)
         packet = header.header.seal(content, PacketSize.ACK.payload)
         return header.first_hop.pack_padded(PADDED_IN_ACK) + packet, header.delay_ns
@@ -147,12 +167,20 @@ class PacketPreparer:
         return self._header("packet", recipient, version, mean, now, mix_hops)
 
     def _header(
-        self, use: str, recipient: Recipient, version: int, mean: float, now: float, mix_hops: bool | None
+        self,
+        use: str,
+        recipient: Recipient,
+        version: int,
+        mean: float,
+        now: float,
+        mix_hops: bool | None,
+        previous: bool = False,
     ) -> _RoutedHeader:
         identity, gateway = recipient.identity, recipient.gateway
 
         def make() -> _RoutedHeader:
-            route, delays = self._route(gateway, mean, mix_hops)
+            topology = self._previous if previous else self.topology
+            route, delays = self._route(topology, gateway, mean, mix_hops)
             header = prepare_header(
                 [node.hop for node in route],
                 delays,
@@ -162,7 +190,7 @@ class PacketPreparer:
             )
             return _RoutedHeader(route[0].mix_address, header, sum(delays[:-1]))
 
-        key: Hashable = (use, identity, gateway, version, mix_hops)
+        key: Hashable = (use, identity, gateway, version, mix_hops, previous)
         return self._pools.take(key, make, self._config.prepared_headers, now)
 
     def _fragment_key(self, encryption_key: bytes, now: float) -> FragmentKey:
@@ -172,7 +200,8 @@ class PacketPreparer:
         return self._pools.take(("key", encryption_key), make, self._config.prepared_headers, now)
 
     def _make_reply_surb(self) -> ReplySurb:
-        route, delays = self._route(self._address.gateway, self._config.average_packet_delay, None)
+        mean = self._config.average_packet_delay
+        route, delays = self._route(self.topology, self._address.gateway, mean, None)
         surb = Surb.create(
             [node.hop for node in route],
             delays,
@@ -182,10 +211,12 @@ class PacketPreparer:
         )
         return ReplySurb(self._random_bytes(KEY_LENGTH), surb)
 
-    def _route(self, gateway: bytes, mean: float, mix_hops: bool | None) -> tuple[list[Node], list[int]]:
-        if self.topology is None:
+    def _route(
+        self, topology: Topology | None, gateway: bytes, mean: float, mix_hops: bool | None
+    ) -> tuple[list[Node], list[int]]:
+        if topology is None:
             raise NoRouteError("there is no topology")
         if mix_hops is None:
             mix_hops = not self._config.disable_mix_hops
-        route = self.topology.random_route(gateway, self._random_bytes, mix_hops=mix_hops)
+        route = topology.random_route(gateway, self._random_bytes, mix_hops=mix_hops)
         return route, [round(random_exponential(self._random_bytes, mean) * 1e9) for _ in route]

@@ -126,7 +126,8 @@ def _pull_v2(reader: Reader) -> SurbList:
     rotation = KeyRotation.from_byte(reader.pull_u8())
     if count and not 1 <= hops <= MAX_HOPS:
         raise MalformedError(f"reply SURBs of {hops} hops")
-    return SurbList(_pull_surbs(reader, count, surb_length(hops)), rotation, version=2)
+    surbs = _pull_surbs(reader, count, surb_length(hops))
+    return SurbList(surbs, rotation if surbs else KeyRotation.UNKNOWN, version=2)
 
 
 def _pull_surbs(reader: Reader, count: int, length: int) -> tuple[ReplySurb, ...]:

@@ -146,8 +146,10 @@ class SurbIssuer:
         return digest in self._spent or digest in self._spent_before
 
     def order(self, peer: Peer, amount: int) -> bool:
-        """Takes a request; False if it asks for nothing or too many are being worked on."""
-        amount = min(amount, self._config.max_surbs_per_request)
+        """Takes a request; False if it asks for nothing, the peer has plenty, or too much is to do."""
+        ordered = sum(order.left + len(order.batch) for order in self._orders if order.peer is peer)
+        room = self._config.max_surbs_outstanding - peer.believed_stock - ordered
+        amount = min(amount, self._config.max_surbs_per_request, room)
         if amount < 1 or len(self._orders) >= self._config.max_surb_orders:
             return False
         self._orders.append(_Order(peer, amount))

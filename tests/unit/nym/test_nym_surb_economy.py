@@ -175,6 +175,17 @@ def test_nobody_gets_more_than_the_maximum_at_once() -> None:
     assert total == alice.config.max_surbs_per_request == 500
 
 
+def test_greedy_peer_is_stopped() -> None:
+    net = Mixnet()
+    alice, bob, _ = connect(net, 12, alice=replace(QUIET, max_surbs_outstanding=30))
+    peer = alice._issuer.peer(bob.address)
+    assert [alice._issuer.order(peer, 10), alice._issuer.order(peer, 10)] == [True, True]
+    assert not alice._issuer.order(peer, 10)
+    while alice._issuer.has_orders:
+        alice._issuer.work(net.now)
+    assert peer.believed_stock == 30
+
+
 def test_requests_are_worked_off_little_by_little() -> None:
     net = Mixnet()
     alice, bob, _ = connect(net, 12)
