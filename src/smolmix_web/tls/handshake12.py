@@ -217,6 +217,7 @@ class Handshake12:
             seed = self._client_random + self._server_random
             self._master = prf(digest, premaster, b"master secret", seed, 48)
         block = key_block(self._parameters, self._master, self._server_random, self._client_random)
+        core.records.owes_change_cipher_spec = True
         core.records.send_change_cipher_spec()
         core.records.install_12("write", self._parameters, block.client_key, block.client_iv)
         core.send_handshake(Finished(self._verify_data(b"client finished")))

@@ -105,6 +105,7 @@ class HelloExchange:
         self._retry_suite: int | None = None
         self._ticket = self._take_ticket()
         self._offered: frozenset[int] = frozenset()
+        core.records.owes_change_cipher_spec = bool(self._session_id) or not self._offers_13
         core.records.plaintext_version = 0x0301
         self._send()
         core.records.plaintext_version = 0x0303

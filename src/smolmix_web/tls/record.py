@@ -76,7 +76,8 @@ class RecordLayer:
         #: Whether an unprotected change_cipher_spec may still come (compatibility mode, appendix D.4).
         self.change_cipher_spec_allowed = True
         self.records_read = 0
-        self._owes_change_cipher_spec = True
+        #: Whether a change_cipher_spec of ours is still due before our first protected record.
+        self.owes_change_cipher_spec = True
 
     # -- keys ----------------------------------------------------------------------------------------
 
@@ -284,7 +285,7 @@ class RecordLayer:
             raise LocalProtocolError("too many records under one key")
         nonce = write.iv ^ write.sequence
         if write.tls13:
-            if self._owes_change_cipher_spec:
+            if self.owes_change_cipher_spec:
                 self.send_change_cipher_spec()
             header = b"\x17\x03\x03" + (len(data) + 1 + _TAG).to_bytes(2, "big")
             sealed = aead.seal(nonce.to_bytes(12, "big"), b"".join((data, bytes((kind,)))), header)
@@ -304,8 +305,8 @@ class RecordLayer:
 
         Sent by hand before a second ClientHello and in TLS 1.2, else right before the first protected record.
         """
-        if self._owes_change_cipher_spec:
-            self._owes_change_cipher_spec = False
+        if self.owes_change_cipher_spec:
+            self.owes_change_cipher_spec = False
             self._out.append(b"\x14\x03\x03\x00\x01\x01")
 
     def take_output(self) -> bytes:
