@@ -133,9 +133,9 @@ class SqliteStorage:
         for client, size, count in self._db.execute(f"{sizes} WHERE {condition} GROUP BY identity", values):
             deleted += count
             self._total -= size
-            self._sizes[client] -= size
-            if not self._sizes[client]:
-                del self._sizes[client]
+            left = self._sizes.pop(client, 0) - size
+            if left > 0:
+                self._sizes[client] = left
         if deleted:
             self._db.execute(f"DELETE FROM message WHERE {condition}", values)
         return deleted
