@@ -59,12 +59,11 @@ class NativeWebSocketLink:
     async def close(self) -> None:
         self._ended = True
         self._outgoing.put_nowait(None)
-        try:
-            await asyncio.wait_for(asyncio.shield(self._writer), 2)
-        except TimeoutError:
-            self._writer.cancel()
         with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
-            await asyncio.wait_for(self._websocket.close(), 2)
+            async with asyncio.timeout(2):
+                await asyncio.wait({self._writer})
+                await self._websocket.close()
+        self._writer.cancel()
         await asyncio.gather(self._writer, return_exceptions=True)
 
     async def _write(self) -> None:

@@ -348,8 +348,12 @@ class Driver:
             # Headers and reply blocks made in the gaps leave only a payload to encrypt when a tick is due.
             await asyncio.sleep(0)
             return
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), delay)
+        # Not wait_for: in CPython 3.11 it can swallow a cancellation that meets a wake-up.
+        alarm = asyncio.get_running_loop().call_later(delay, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            alarm.cancel()
 
     def _poll_at(self, now: float) -> float | None:
         engines: list[GatewayClient | IprClient | Stack] = [self.gateway]
