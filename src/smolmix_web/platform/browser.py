@@ -165,10 +165,34 @@ async def _outcome(request: Any) -> Any:
             proxy.destroy()
 
 
+def accept_past_deadlines() -> None:
+    """Let the running loop take deadlines that have just passed, as asyncio's own loops do.
+
+    Pyodide's loop raises ValueError for them, so that ``asyncio.timeout`` fails whenever a busy worker comes a
+    moment too late. (Pyodide 314: ``WebLoop.call_later``.)
+    """
+    loop: Any = asyncio.get_running_loop()
+    if "call_later" in vars(loop):
+        return  # done before
+    original = loop.call_later
+
+    def call_later(delay: float, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+        handle: asyncio.Handle = original(max(delay, 0), callback, *args, context=context)
+        return handle
+
+    loop.call_later = call_later
+
+
 class BrowserPlatform:
-    """:class:`~smolmix_web.platform.base.Platform` for a worker (or a page) under Pyodide."""
+    """:class:`~smolmix_web.platform.base.Platform` for a worker (or a page) under Pyodide.
+
+    To be made inside the running event loop.
+    """
 
     name = "browser"
+
+    def __init__(self) -> None:
+        accept_past_deadlines()
 
     def monotonic(self) -> float:
         return time.monotonic()
