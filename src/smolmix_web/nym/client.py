@@ -20,7 +20,7 @@ import math
 import secrets
 from collections import deque
 
-from smolmix_web.errors import CryptoError, LocalProtocolError, MalformedError
+from smolmix_web.errors import LocalProtocolError, MalformedError
 from smolmix_web.nym.acks import ACK_LENGTH, decode_ack
 from smolmix_web.nym.addresses import Recipient
 from smolmix_web.nym.composer import Composer
@@ -41,7 +41,7 @@ from smolmix_web.nym.replies import AdditionalSurbs, RepliableData, ReplyData, S
 from smolmix_web.nym.rotation import KeyRotationInfo, SurbRefresh
 from smolmix_web.nym.stats import ClientStats
 from smolmix_web.nym.surb_issuer import Peer, SurbIssuer
-from smolmix_web.nym.topology import NoRouteError, Topology
+from smolmix_web.nym.topology import Topology
 from smolmix_web.nym.traffic import Traffic
 
 _EXPIRY_INTERVAL = 60.0
@@ -216,13 +216,13 @@ class NymClient:
         self._now = now
         self.stats.pushes += 1
         if len(message) == ACK_LENGTH:
-            self._receive_ack(message)
+            self._receive_ack(message, now)
             return
         incoming = self._receiver.receive(message, now)
         if incoming is not None:
             self._handle_message(incoming, now)
 
-    def _receive_ack(self, content: bytes) -> None:
+    def _receive_ack(self, content: bytes, now: float) -> None:
         try:
             identifier = decode_ack(self._ack_key, content)
         except MalformedError:
@@ -231,7 +231,7 @@ class NymClient:
         if identifier == COVER_IDENTIFIER:
             self.stats.acks_cover += 1
             return
-        fragment = self._outbox.acknowledge(identifier)
+        fragment = self._outbox.acknowledge(identifier, now)
         if fragment is None:
             self.stats.acks_unmatched += 1
             return
@@ -289,10 +289,7 @@ class NymClient:
         :param budget: how many at most; one costs up to about half a millisecond.
         :returns: how many were made; 0 means that the pools are full.
         """
-        try:
-            return self._preparer.prepare_ahead(now, budget)
-        except (NoRouteError, CryptoError):
-            return 0
+        return self._preparer.prepare_ahead(now, budget)
 
     # Numbers -----------------------------------------------------------------------------------------------
 

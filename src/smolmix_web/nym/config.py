@@ -45,7 +45,8 @@ class ClientConfig:
     # Retransmission
     ack_wait_multiplier: float = 1.5
     ack_wait_addition: float = 1.5
-    """A fragment counts as lost after expected delay x multiplier + addition."""
+    """A fragment counts as lost after expected delay x multiplier + addition; later where acks are measured
+    to take longer (see :mod:`.ack_timing`)."""
     max_retransmissions: int | None = None
     """Limit for every fragment; None for no limit."""
     reply_max_retransmissions: int | None = 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from smolmix_web.nym.ack_timing import AckTiming
 from smolmix_web.nym.addresses import Recipient
 from smolmix_web.nym.config import ClientConfig
 from smolmix_web.nym.events import MessageAbandoned, MessageDelivered
@@ -34,7 +35,7 @@ class Outbox:
         self._random_bytes = random_bytes
         self._emit = emit
         self.queue: LaneQueue[OutgoingFragment] = LaneQueue(random_bytes)
-        self.pending = PendingAcks(config.ack_wait_multiplier, config.ack_wait_addition)
+        self.pending = PendingAcks(AckTiming(config.ack_wait_multiplier, config.ack_wait_addition))
         self._last_message_id = 0
 
     def new_message_id(self) -> int:
@@ -97,9 +98,9 @@ class Outbox:
             assert oldest is not None
             self.abandon(oldest)
 
-    def acknowledge(self, identifier: bytes) -> OutgoingFragment | None:
+    def acknowledge(self, identifier: bytes, now: float) -> OutgoingFragment | None:
         """The fragment whose ack came; it is out of the queue too. None if it is not known any more."""
-        fragment = self.pending.acknowledge(identifier)
+        fragment = self.pending.acknowledge(identifier, now)
         if fragment is None:
             return None
         self._unqueue(fragment)

@@ -39,6 +39,9 @@ class OutgoingFragment:
     :ivar keeps_reserve: whether a retransmission leaves the reserve of SURBs alone (a SURB request does not).
     :ivar lane: where it waits now; changes to the retransmission lane.
     :ivar queued: whether it waits in the queue right now.
+    :ivar deadline: when it counts as lost, infinite while no timer runs.
+    :ivar sent_at: instant of the last transmission; ``sent_before_at`` of the one before.
+    :ivar expected_delay: seconds that the last transmission and its ack should spend at mix nodes.
     """
 
     message: OutgoingMessage
@@ -55,3 +58,6 @@ class OutgoingFragment:
     queued: bool = False
     cancelled: bool = False
     deadline: float = 0.0
+    sent_at: float | None = None
+    sent_before_at: float | None = None
+    expected_delay: float = 0.0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+from smolmix_web.errors import SmolmixError
 
 _T = TypeVar("_T")
 
@@ -57,7 +60,13 @@ class PoolSet:
             pool = min(pools, key=lambda pool: len(pool.items) / pool.target)
             if len(pool.items) >= pool.target:
                 break
-            pool.items.append(pool.make())
+            try:
+                pool.items.append(pool.make())
+            except SmolmixError:
+                # No route for this one: leave it alone until somebody asks for it again.
+                pool.used_at = -math.inf
+                pools.remove(pool)
+                continue
             made += 1
         return made
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 import heapq
 import math
 
+from smolmix_web.nym.ack_timing import AckTiming
 from smolmix_web.nym.outgoing import OutgoingFragment
 
 
 class PendingAcks:
     """Order of calls per fragment: ``sent`` whenever it leaves, ``take_expired`` gives it back when no ack
     came in time, ``acknowledge`` or ``forget`` ends it.
-
-    :param multiplier: of the expected delay of packet and ack together.
-    :param addition: seconds on top of that.
     """
 
-    def __init__(self, multiplier: float, addition: float) -> None:
-        self._multiplier = multiplier
-        self._addition = addition
+    def __init__(self, timing: AckTiming) -> None:
+        self._timing = timing
         self._fragments: dict[bytes, OutgoingFragment] = {}
         # Entries go stale when a fragment is sent again or forgotten; its ``deadline`` tells.
         self._timers: list[tuple[float, bytes]] = []
@@ -32,13 +29,20 @@ class PendingAcks:
     def sent(self, fragment: OutgoingFragment, expected_delay_ns: int, now: float) -> None:
         """Starts the timer: the packet has just left towards the gateway."""
         self._fragments[fragment.identifier] = fragment
-        wait = math.floor(expected_delay_ns * self._multiplier) * 1e-9 + self._addition
-        fragment.deadline = now + wait
+        fragment.sent_before_at, fragment.sent_at = fragment.sent_at, now
+        fragment.expected_delay = expected_delay_ns * 1e-9
+        fragment.deadline = now + self._timing.wait(fragment.expected_delay)
         heapq.heappush(self._timers, (fragment.deadline, fragment.identifier))
 
-    def acknowledge(self, identifier: bytes) -> OutgoingFragment | None:
+    def acknowledge(self, identifier: bytes, now: float) -> OutgoingFragment | None:
         """The fragment, which waits no longer; None if it is not known (any more)."""
-        return self._fragments.pop(identifier, None)
+        fragment = self._fragments.pop(identifier, None)
+        if fragment is not None and fragment.sent_at is not None:
+            expected, before = fragment.expected_delay, fragment.sent_before_at
+            self._timing.acknowledged(
+                now - fragment.sent_at - expected, None if before is None else now - before - expected
+            )
+        return fragment
 
     def forget(self, fragment: OutgoingFragment) -> None:
         if self._fragments.get(fragment.identifier) is fragment:

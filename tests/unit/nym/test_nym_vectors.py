@@ -30,13 +30,14 @@ from smolmix_web.nym.payload import (
     reply_fragment_key,
     reply_key_digest,
 )
-from smolmix_web.nym.replies import RepliableData
-from smolmix_web.sphinx import FinalHop, ForwardHop, process_packet
+from smolmix_web.nym.replies import RepliableData, ReplySurb
+from smolmix_web.sphinx import FinalHop, ForwardHop, Hop, Surb, process_packet
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 NYM: dict[str, Any] = json.loads((VECTORS / "nym" / "messages.json").read_text())
 CAPTURED: dict[str, Any] = json.loads((VECTORS / "sphinx" / "captured_259.json").read_text())
 COVER: dict[str, Any] = json.loads((VECTORS / "sphinx" / "captured_258.json").read_text())
+BUILT: dict[str, Any] = json.loads((VECTORS / "sphinx" / "built.json").read_text())
 MESSAGE = NYM["captured_message"]
 
 
@@ -146,6 +147,21 @@ def test_captured_cover_ack_has_the_cover_identifier() -> None:
     content = walk(first_hop, bytes.fromhex(COVER["packet"])).plaintext
     assert content.hex() == NYM["cover_ack"]["content"]
     assert decode_ack(bytes.fromhex(MESSAGE["ack_key"]), content).hex() == NYM["cover_ack"]["identifier"]
+
+
+@pytest.mark.parametrize("version", [259, 258])
+def test_built_reply_surb(version: int) -> None:
+    route = [Hop(bytes.fromhex(hop["address"]), bytes.fromhex(hop["public"])) for hop in BUILT["hops"]]
+    delays = [hop["delay_ns"] for hop in BUILT["hops"]]
+    fixed = {32: bytes.fromhex(BUILT["ephemeral_secret"]), 68: bytes.fromhex(BUILT["header_padding"])}
+    surb = Surb.create(
+        route, delays, bytes.fromhex(BUILT["destination"]), version=version, random_bytes=fixed.__getitem__
+    )
+    reply_surb = ReplySurb(bytes.fromhex(BUILT["reply_surb_key"]), surb)
+    data = reply_surb.to_bytes()
+    assert len(data) == {259: 460, 258: 1164}[version]
+    assert sha256(data) == BUILT["versions"][str(version)]["reply_surb_sha256"]
+    assert ReplySurb.from_bytes(data) == reply_surb
 
 
 def test_recipient_text_and_bytes() -> None:

@@ -1,0 +1,55 @@
+"""How long to wait for an ack (sphinx.md 23), on a network that may be slower than the formula thinks.
+
+The published client waits ``expected delay x 1.5 + 1.5 s`` and no longer. Where the links, a loaded gateway
+or our own processor need more than that, every packet would be sent twice, which makes all of them slower
+still. So the time that acks really take beyond the expected delay is measured as TCP does (RFC 6298), and
+where that asks for more than the 1.5 s, it gets it. The wait is never shorter than the published one.
+"""
+
+from __future__ import annotations
+
+MAX_ADDITION = 10.0
+"""Seconds; what is measured never makes the wait longer than this: an outage is no delay."""
+
+
+class AckTiming:
+    """
+    :param multiplier: of the delay that packet and ack together should spend at mix nodes.
+    :param addition: seconds on top, at least.
+    """
+
+    def __init__(self, multiplier: float, addition: float) -> None:
+        self._multiplier = multiplier
+        self._addition = addition
+        self._smoothed: float | None = None
+        self._variation = 0.0
+
+    @property
+    def addition(self) -> float:
+        """Seconds waited beyond the expected delay."""
+        if self._smoothed is None:
+            return self._addition
+        return max(self._addition, min(MAX_ADDITION, self._smoothed + 4 * self._variation))
+
+    def wait(self, expected: float) -> float:
+        """Seconds until a packet with that expected delay (seconds) counts as lost."""
+        return expected * self._multiplier + self.addition
+
+    def acknowledged(self, overhead: float, overhead_before: float | None) -> None:
+        """An ack came.
+
+        :param overhead: seconds since the last transmission, less its expected delay.
+        :param overhead_before: the same for the transmission before that one, None if there was none. All
+            transmissions of a fragment bring the same ack, so which of the two it answers is a guess: the
+            earlier one, if the later one would have been answered faster than ever.
+        """
+        if overhead_before is not None:
+            if self._smoothed is not None and overhead >= self._smoothed / 2:
+                return
+            overhead = overhead_before
+        sample = min(max(overhead, 0.0), MAX_ADDITION)
+        if self._smoothed is None:
+            self._smoothed, self._variation = sample, sample / 2
+            return
+        self._variation += (abs(self._smoothed - sample) - self._variation) / 4
+        self._smoothed += (sample - self._smoothed) / 8
