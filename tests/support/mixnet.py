@@ -18,6 +18,7 @@ import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from smolmix_web import crypto
 from smolmix_web.errors import CryptoError, MalformedError
@@ -232,7 +233,7 @@ class Mixnet:
             copies = 2
         for _ in range(copies):
             (received,) = FrameDecoder().receive_data(data)
-            self._at(self.random.uniform(*self.link_delay), lambda f=received: self._arrive(address, f))
+            self._at(self.random.uniform(*self.link_delay), partial(self._arrive, address, received))
 
     def _arrive(self, address: NodeAddress, frame: NodeFrame) -> None:
         self.stats.frames += 1

@@ -275,9 +275,9 @@ class NymClient:
     ) -> list[MixPacket]:
         """Packets that are due, at most ``limit``.
 
-        :param limit: packets that the connection can take now.
-        :param backlog: packets taken earlier that the connection has not sent yet; slows the main stream
-            down (see :mod:`.pacing`).
+        :param limit: packets that the caller takes now; 0 says that the connection is full.
+        :param backlog: packets taken earlier that the connection has not sent yet. A full connection, or
+            ``CONNECTION_SLOTS`` of backlog, slow the main stream down (see :mod:`.pacing`).
         """
         self._now = now
         self._composer.answer_requests(now)

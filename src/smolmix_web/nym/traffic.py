@@ -69,8 +69,8 @@ class Traffic:
             self._main.advance(now)
             if not self._append_real(packets, now) and self._main.fills_with_cover:
                 self._append_cover(packets, now)
-        is_full = len(packets) >= limit and self._main.next_at(len(queue), now) <= now
-        self._main.observe(max(backlog, CONNECTION_SLOTS) if is_full else backlog, now)
+        is_blocked = limit <= 0 and self._main.next_at(len(queue), now) <= now
+        self._main.observe(max(backlog, CONNECTION_SLOTS) if is_blocked else backlog, now)
         while self._cover_at() <= now:
             self._cover.advance(now)
             self._stats.cover_skipped += 1

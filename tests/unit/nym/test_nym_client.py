@@ -441,6 +441,34 @@ def test_full_connection_slows_the_main_stream_down() -> None:
     assert alice.stats.cover_sent < bob.stats.cover_sent / 2
 
 
+def test_blocked_connection_slows_it_down_too() -> None:
+    net = Mixnet()
+    alice = net.add_client("alice", config=ClientConfig(disable_cover=True))
+    for tick in range(500):
+        alice.packets_to_send(tick * 0.01, 0)
+    alice.packets_to_send(5.0, 1000)
+    before = alice.stats.cover_sent
+    for tick in range(100):
+        alice.packets_to_send(5.0 + tick * 0.01, 1000)
+    assert alice.stats.cover_sent - before < 30, "far below the 50 of a free connection"
+
+
+def test_conversation_inside_the_default_traffic() -> None:
+    net = Mixnet()
+    alice, bob = pair(net, ClientConfig())
+    alice.send(bob.address, b"question" * 500, net.now, reply_surbs=15)
+    assert net.run(10.0, lambda: bool(net.events["bob"]))
+    bob.reply(sender_tag(net, "bob"), b"answer" * 500, net.now)
+    assert net.run(10.0, lambda: bool(net.events["alice"]))
+    net.run(1.0)
+    for client in (alice, bob):
+        stats = client.stats
+        assert stats.cover_sent > 20
+        assert stats.cover_received > stats.cover_sent * 0.7, "loops come home"
+        assert stats.acks_cover > stats.cover_sent * 0.7
+        assert stats.malformed.fragment == stats.retransmissions == 0
+
+
 def test_secondary_cover_size_share() -> None:
     net = Mixnet()
     config = ClientConfig(secondary_size=PacketSize.EXTENDED8, cover_primary_ratio=0.7)
