@@ -26,6 +26,9 @@ from smolmix_web.nym.mixpacket import MixPacket
 MAX_MESSAGE = 1024 * 1024
 """Bytes of one WebSocket message. The largest legal one, an extended32 upload, has 33,182."""
 
+_LINGER = 2.0
+"""Seconds to write the last words of a session that was refused."""
+
 _MAX_UNSENT = 256
 """Frames waiting to be written before the reader pauses."""
 
@@ -166,6 +169,8 @@ class _Connection:
         writer = self._loop.create_task(self._write())
         try:
             await self._read()
+            if self._dropped:  # the last words first; a peer that takes none is not waited for
+                await asyncio.wait({writer}, timeout=_LINGER)
         finally:
             self._session.receive_closed(self._loop.time())
             if self._timer is not None:
@@ -190,7 +195,8 @@ class _Connection:
                 session.receive_text(message.data, now)
             elif kind is WSMsgType.PING:
                 session.receive_ping(now)
-                await websocket.pong(message.data)
+                if session.client is not None:
+                    await websocket.pong(message.data)
             elif kind is WSMsgType.PONG:
                 session.receive_pong(message.data, now)
             else:  # closed, or a protocol error that the WebSocket layer has answered
