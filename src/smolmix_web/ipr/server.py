@@ -71,7 +71,7 @@ _PLAIN_VERSIONS = frozenset((8,))
 # Verdicts on destinations that are remembered, so that a packet on a known path costs one look-up.
 _VERDICTS_KEPT = 4096
 
-_NO_BUILD_INFO = BuildInfo("", "", "0.0.0", "", "", "", "", "", "", "")
+NO_BUILD_INFO = BuildInfo("", "", "0.0.0", "", "", "", "", "", "", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +85,15 @@ class IprServerConfig:
     buffer_timeout: float = 0.020
     maximum_buffer_timeout: float = 10.0
     max_clients: int = 65533
+    # Ours: a packet's source address must belong to the sender of the message. False: as the reference exit.
+    check_source: bool = True
+    # Ours: denials told to one client, per second; more are counted only. Each costs the client a reply SURB.
+    denials_per_second: float = 20.0
     # Versions that are answered; requests of others are dropped without a word, as an older exit would.
     versions: frozenset[int] = frozenset((8, 9, 10))
     # Which shape a version 10 connect success has; many deployed exits answer in shape 9.
     v10_shape: int = 10
-    build_info: BuildInfo = _NO_BUILD_INFO
+    build_info: BuildInfo = NO_BUILD_INFO
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,7 @@ class IprServerStats:
     # Uplink packets by why they went no further.
     malformed_packets: int = 0
     unknown_source: int = 0
+    foreign_source: int = 0
     policy_denied: int = 0
     # Downlink packets to an address that nobody has.
     unknown_destination: int = 0
@@ -135,6 +140,8 @@ class _Session:
     last_activity: float
     sequence: int = 0
     flush_at: float = 0.0
+    denials: float = 0.0  # tokens of the rate limit
+    denials_at: float = 0.0
     bundler: Bundler = field(default_factory=Bundler)
 
 
@@ -207,7 +214,7 @@ class IprServer:
     def _process(self, client: bytes, stream_id: int | None, request: Request, now: float) -> None:
         match request:
             case DataRequest():
-                self._handle_data(stream_id, request, now)
+                self._handle_data(client, stream_id, request, now)
             case ConnectRequest():
                 self._answer(client, stream_id, self._handle_connect(client, stream_id, request, now))
             case DisconnectRequest():
@@ -240,6 +247,7 @@ class IprServer:
         wanted = (request.buffer_timeout or 0) / 1000 or self.config.buffer_timeout
         timeout = min(wanted, self.config.maximum_buffer_timeout)
         session = _Session(client, ips, request.version, stream_id, timeout, now)
+        session.denials, session.denials_at = self.config.denials_per_second, now
         self._sessions[client] = session
         self._by_address[ips.ipv4.packed] = self._by_address[ips.ipv6.packed] = session
         self.stats.connects += 1
@@ -257,7 +265,7 @@ class IprServer:
         self._forget(session, "disconnected")
         return DisconnectSuccess(request.version, request.request_id)
 
-    def _handle_data(self, stream_id: int | None, request: DataRequest, now: float) -> None:
+    def _handle_data(self, client: bytes, stream_id: int | None, request: DataRequest, now: float) -> None:
         packets, complete = split_bundle(request.bundle)
         if not complete:
             self.stats.malformed_packets += 1
@@ -267,10 +275,12 @@ class IprServer:
             except MalformedError:
                 self.stats.malformed_packets += 1
                 continue
-            # The sender tag is not compared with the owner of the source address (ipr.md 11.4).
             session = self._by_address.get(info.source)
             if session is None:
                 self.stats.unknown_source += 1
+                continue
+            if session.client != client and self.config.check_source:
+                self.stats.foreign_source += 1
                 continue
             session.last_activity = now
             if self._is_allowed(info.destination, info.port):
@@ -278,8 +288,19 @@ class IprServer:
                 self._events.append(PacketFromClient(session.client, packet, info))
             else:
                 self.stats.policy_denied += 1
-                reply = ExitPolicyFilterCheckFailed(_destination_text(info.destination, info.port))
-                self._answer(session.client, stream_id, Info(request.version, 0, reply, InfoLevel.WARN))
+                if self._may_tell_denial(session, now):
+                    reply = ExitPolicyFilterCheckFailed(_destination_text(info.destination, info.port))
+                    self._answer(session.client, stream_id, Info(request.version, 0, reply, InfoLevel.WARN))
+
+    def _may_tell_denial(self, session: _Session, now: float) -> bool:
+        """A token bucket of one second."""
+        rate = self.config.denials_per_second
+        session.denials = min(rate, session.denials + (now - session.denials_at) * rate)
+        session.denials_at = now
+        if session.denials < 1:
+            return False
+        session.denials -= 1
+        return True
 
     def _is_allowed(self, destination: bytes, port: int) -> bool:
         key = (destination, port)

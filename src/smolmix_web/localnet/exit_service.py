@@ -24,11 +24,14 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from importlib import metadata
+from typing import Any
 
 from smolmix_web.ipr.events import ClientConnected, ClientGone, PacketFromClient
 from smolmix_web.ipr.policy import ExitPolicy, RequestFilter, parse_policy
-from smolmix_web.ipr.server import IprServer, IprServerConfig
+from smolmix_web.ipr.responses import BuildInfo
+from smolmix_web.ipr.server import NO_BUILD_INFO, IprServer, IprServerConfig
 from smolmix_web.localnet.address_map import AddressMap
 from smolmix_web.localnet.userspace_exit import UserspaceExit, UserspaceLimits
 from smolmix_web.localnet.way_out import ExitClient, WayOut
@@ -78,12 +81,23 @@ def router_client_config() -> ClientConfig:
     return ClientConfig(disable_poisson=True, threshold_buffer=50)
 
 
+def own_build_info() -> BuildInfo:
+    """What a health request is told of this program; there is no Rust in it."""
+    return replace(
+        NO_BUILD_INFO,
+        binary_name="smolmix-web",
+        build_version=metadata.version("smolmix-web"),
+        cargo_triple="python",
+    )
+
+
 @dataclass(frozen=True)
 class ExitConfig:
     """How an exit behaves. ``way_out`` None: a user-space exit made of the fields after it.
 
     :ivar policy: rules for destinations; mapped addresses obey them too
     :ivar allow_local_ips: let clients reach loopback and private networks
+    :ivar tun: send what is not mapped through a TUN device and the kernel's NAT (Linux, root)
     """
 
     ipr: IprServerConfig = field(default_factory=IprServerConfig)
@@ -93,6 +107,7 @@ class ExitConfig:
     way_out: Callable[[], WayOut] | None = None
     address_map: AddressMap = field(default_factory=AddressMap)
     reach_internet: bool = True
+    tun: bool = False
     limits: UserspaceLimits = field(default_factory=UserspaceLimits)
 
 
@@ -115,12 +130,16 @@ class ExitService:
         self._keys = keys
         self._gateway_identity = gateway_identity
         self._random_bytes = random_bytes
+        if self.config.ipr.build_info == NO_BUILD_INFO:
+            ipr_config = replace(self.config.ipr, build_info=own_build_info())
+        else:
+            ipr_config = self.config.ipr
         request_filter = RequestFilter(
             self.config.policy,
             allow_local_ips=self.config.allow_local_ips,
             exempt=lambda address, port: self.config.address_map.covers(address),
         )
-        self.ipr = IprServer(config=self.config.ipr, allows=request_filter.allows, random_bytes=random_bytes)
+        self.ipr = IprServer(config=ipr_config, allows=request_filter.allows, random_bytes=random_bytes)
         self.address: Recipient = keys.recipient(gateway_identity)
         self.nym: NymClient | None = None
         self._clients: dict[bytes, ExitClient] = {}
@@ -135,6 +154,12 @@ class ExitService:
         config = self.config
         if config.way_out is not None:
             return config.way_out()
+        if config.tun:
+            from smolmix_web.localnet.tun_exit import TunExit  # Linux only
+
+            return TunExit(
+                config.address_map, mtu=config.ipr.mtu, limits=config.limits, random_bytes=random_bytes
+            )
         return UserspaceExit(
             config.address_map,
             reach_internet=config.reach_internet,
@@ -145,7 +170,11 @@ class ExitService:
     # --- life ---
 
     async def start(self, send_mix_packet: Callable[[MixPacket], None]) -> None:
-        """Begins to serve; ``send_mix_packet`` hands a packet to the forwarder and must not block."""
+        """Begins to serve; ``send_mix_packet`` hands a packet to the forwarder and must not block.
+
+        :raises TunUnavailable: a TUN device was asked for and cannot be had
+        """
+        await self.way_out.start(self._wake)
         self._loop = asyncio.get_running_loop()
         self._send_mix_packet = send_mix_packet
         self.nym = NymClient(
@@ -155,7 +184,6 @@ class ExitService:
             random_bytes=self._random_bytes,
             now=self._loop.time(),
         )
-        await self.way_out.start(self._wake)
         self._wake()
 
     async def stop(self) -> None:
@@ -190,6 +218,16 @@ class ExitService:
             return
         self._pushes.append(message)
         self._wake()
+
+    def snapshot(self) -> dict[str, Any]:
+        """What the service has counted, for the network's status page. No client can be told from it."""
+        return {
+            "clients": len(self.ipr),
+            "pushes_dropped": self.pushes_dropped,
+            "router": asdict(self.ipr.stats),
+            "way_out": self.way_out.snapshot(),
+            "queued_packets": self.nym.queued() if self.nym is not None else 0,
+        }
 
     # --- the loop ---
 

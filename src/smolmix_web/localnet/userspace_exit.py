@@ -12,7 +12,8 @@ import ipaddress
 import secrets
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from smolmix_web.ipr.packetinfo import ICMP, ICMPV6, PacketInfo
 from smolmix_web.localnet.address_map import AddressMap, Blackhole, Endpoint, Protocol
@@ -35,7 +36,12 @@ class UserspaceLimits:
     max_tcp_connections: int = 512
     max_udp_flows: int = 256
     connect_timeout: float = 20.0
+    # Bytes received from the client and not yet taken by real sockets.
     receive_memory: int = 16 * 1024 * 1024
+    # Bytes for the client that wait in the stack; above it only connections with little waiting read on.
+    send_memory: int = 32 * 1024 * 1024
+    # Over all clients; None: half of what the system lets this process open.
+    max_sockets: int | None = None
 
 
 @dataclass(slots=True)
@@ -45,6 +51,7 @@ class UserspaceStats:
     tcp_over_limit: int = 0
     udp_datagrams: int = 0
     udp_refused: int = 0
+    udp_over_limit: int = 0
     swallowed: int = 0
 
 
@@ -113,14 +120,14 @@ class _Client:
             elif target is None:
                 self._exit.stats.tcp_refused += 1
                 connection.refuse(now)
-            elif len(self.relays) >= self._exit.limits.max_tcp_connections:
+            elif len(self.relays) >= self._exit.limits.max_tcp_connections or self._exit.is_full():
                 self._exit.stats.tcp_over_limit += 1
                 connection.refuse(now)
             else:
                 self._connect(connection, target)
 
     def _connect(self, connection: TcpConnection, target: Endpoint) -> None:
-        relay = TcpRelay(connection, self._exit.clock, self._wake, self._relay_ended)
+        relay = TcpRelay(connection, self._exit.clock, self._wake, self._relay_ended, self._has_memory)
         self.relays[connection] = relay
         task = asyncio.get_running_loop().create_task(
             relay.connect(target, self._exit.limits.connect_timeout)
@@ -136,6 +143,9 @@ class _Client:
             else:
                 self._exit.stats.tcp_refused += 1
 
+    def _has_memory(self) -> bool:
+        return sum(relay.connection.unsent for relay in self.relays.values()) < self._exit.limits.send_memory
+
     def _relay_ended(self, relay: TcpRelay) -> None:
         self.relays.pop(relay.connection, None)
 
@@ -148,6 +158,8 @@ class _Client:
             elif target is None:
                 self._exit.stats.udp_refused += 1
                 self._datagrams.refuse(source, destination, data)
+            elif self._exit.is_full() and not self.udp.knows(source, destination):
+                self._exit.stats.udp_over_limit += 1
             else:
                 self._exit.stats.udp_datagrams += 1
                 self.udp.send(source, destination, data, target, now)
@@ -180,6 +192,7 @@ class UserspaceExit:
         # Clients whose stack may have something to do; ordered, so that all get their turn.
         self._dirty: dict[bytes, _Client] = {}
         self._sweep_at = 0.0
+        self._max_sockets = self.limits.max_sockets or _half_of_the_file_limit()
 
     async def start(self, wake: Callable[[], None]) -> None:
         self.clock = asyncio.get_running_loop().time
@@ -248,6 +261,9 @@ class UserspaceExit:
             if sweep:
                 client.udp.expire(now)
 
+    def snapshot(self) -> dict[str, Any]:
+        return {"kind": "user space", **asdict(self.stats), **self.counts()}
+
     def counts(self) -> dict[str, int]:
         """What is open now, over all clients."""
         counts: Counter[str] = Counter(clients=len(self._clients))
@@ -274,6 +290,20 @@ class UserspaceExit:
             return None
         return Endpoint(address, port)
 
+    def is_full(self) -> bool:
+        """Whether all clients together have as many sockets as they may."""
+        open_now = sum(len(client.relays) + len(client.udp) for client in self._clients.values())
+        return open_now >= self._max_sockets
+
     def _swallows(self, destination: bytes) -> bool:
         """A black hole answers no pings either."""
         return self.address_map.is_blackhole(ipaddress.ip_address(destination))
+
+
+def _half_of_the_file_limit() -> int:
+    try:
+        import resource
+    except ImportError:  # not a Unix
+        return 1024
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max((soft if soft != resource.RLIM_INFINITY else 1 << 20) // 2, 64)

@@ -22,6 +22,9 @@ from smolmix_web.net.stack import State, TcpConnection
 _READ_SIZE = 64 * 1024
 _WRITE_HIGH_WATER = 128 * 1024
 
+# Bytes in the stack that every connection may have, however much its client's others hold.
+_OWN_SHARE = 128 * 1024
+
 # A linger time of zero makes close() send a reset.
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 
@@ -31,6 +34,7 @@ class TcpRelay(asyncio.BufferedProtocol):
 
     :param changed: called when the stack may have something to send after a call from the real socket
     :param ended: called once, when both halves are over
+    :param has_memory: whether the client's connections together may hold more in the stack
     """
 
     def __init__(
@@ -39,11 +43,13 @@ class TcpRelay(asyncio.BufferedProtocol):
         clock: Callable[[], float],
         changed: Callable[[], None],
         ended: Callable[[TcpRelay], None],
+        has_memory: Callable[[], bool],
     ) -> None:
         self.connection = connection
         self._clock = clock
         self._changed = changed
         self._ended = ended
+        self._has_memory = has_memory
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray(0)
         self._pending = memoryview(b"")  # read from the real socket, not yet taken by the stack
@@ -88,7 +94,11 @@ class TcpRelay(asyncio.BufferedProtocol):
     @property
     def is_waiting(self) -> bool:
         """Whether the real socket has more for the client than the stack took, and the stack has room now."""
-        return (not self._reading or bool(self._pending)) and self.connection.writable() > 0
+        return (not self._reading or bool(self._pending)) and self._has_room()
+
+    def _has_room(self) -> bool:
+        connection = self.connection
+        return connection.writable() > 0 and (connection.unsent <= _OWN_SHARE or self._has_memory())
 
     def client_changed(self, now: float) -> None:
         """The stack says that the connection's state, readability or writability changed."""
@@ -120,7 +130,7 @@ class TcpRelay(asyncio.BufferedProtocol):
             return
         if self._eof_from_server:
             self.connection.shutdown_write(now)
-        elif not self._reading and self.connection.writable() > 0:
+        elif not self._reading and self._has_room():
             self._reading = True
             self._transport.resume_reading()
 
@@ -149,7 +159,7 @@ class TcpRelay(asyncio.BufferedProtocol):
         if self._pending:
             # The next read would overwrite the buffer; a copy of the rest is at most as large.
             self._pending = memoryview(bytes(self._pending))
-        if (self._pending or self.connection.writable() == 0) and self._transport is not None:
+        if (self._pending or not self._has_room()) and self._transport is not None:
             self._reading = False
             self._transport.pause_reading()
         self._changed()

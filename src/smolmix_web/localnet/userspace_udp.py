@@ -57,6 +57,10 @@ class UdpRelay:
     def __len__(self) -> int:
         return len(self._flows)
 
+    def knows(self, source: _Address, destination: _Address) -> bool:
+        """Whether the two ends have a flow."""
+        return (source, destination) in self._flows
+
     def send(
         self, source: _Address, destination: _Address, data: bytes, target: Endpoint, now: float
     ) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from smolmix_web.ipr.packetinfo import PacketInfo
 
@@ -44,5 +44,9 @@ class WayOut(Protocol):
     def poll_at(self) -> float | None: ...
 
     def handle_timer(self, now: float) -> None: ...
+
+    def snapshot(self) -> dict[str, Any]:
+        """Counters and what is open now, for the status page."""
+        ...
 
     async def stop(self) -> None: ...

@@ -124,16 +124,33 @@ def test_connect_repeated_on_the_same_stream_is_answered_in_the_new_version() ->
     assert bench.connect(9).version == 9
 
 
-def test_a_source_address_decides_who_sent_a_packet() -> None:
-    bench = Bench()
+@pytest.mark.parametrize("check", [True, False])
+def test_a_foreign_source_address_is_dropped_unless_told_otherwise(check: bool) -> None:
+    bench = Bench(IprServerConfig(check_source=check))
     owner = bench.connect(9, stream=1, tag=TAG)
     bench.connect(9, stream=2, tag=OTHER)
     bench.events()
     packet = udp_packet(owner.ips.ipv6, PUBLIC_V6, 443, b"")
     bench.ask(DataRequest(9, join_bundle([packet])), stream=2, tag=OTHER)
-    (event,) = bench.events()
-    assert isinstance(event, PacketFromClient)
-    assert event.client == TAG
+    events = bench.events()
+    assert [event.client for event in events if isinstance(event, PacketFromClient)] == (
+        [] if check else [TAG]
+    )
+    assert bench.server.stats.foreign_source == check
+
+
+def test_a_flood_of_denied_packets_is_answered_at_a_limited_rate() -> None:
+    bench = Bench(IprServerConfig(denials_per_second=5))
+    bench.server = IprServer(config=bench.server.config, allows=lambda address, port: False)
+    source = bench.connect().ips.ipv4
+    flood = DataRequest(9, join_bundle([udp_packet(source, RESOLVER, 53, b"")] * 100))
+    assert len(bench.ask(flood)) == 5
+    assert bench.ask(flood) == []
+    bench.now = 0.5
+    assert len(bench.ask(flood)) == 2
+    bench.now = 60.0
+    assert len(bench.ask(flood)) == 5
+    assert bench.server.stats.policy_denied == 400
 
 
 def test_ping_health_and_disconnect_answer_strangers_too() -> None:

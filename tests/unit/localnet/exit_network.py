@@ -88,6 +88,7 @@ class NetworkClient:
         self.ipr = IprClient(exit_version=version, unix_time=time.time, config=config)
         self.stack: Stack | None = None
         self.events: list[ClientEvent] = []
+        self.unframed: list[bytes] = []  # messages that are not of the IPR session's stream
         self._arrived = asyncio.Event()
 
     @property
@@ -103,8 +104,8 @@ class NetworkClient:
         nym.handle_timer(now)
         ipr.handle_timer(now)
         while (message := nym.next_event()) is not None:
-            if isinstance(message, MessageReceived):
-                ipr.receive_message(message.data, now)
+            if isinstance(message, MessageReceived) and not ipr.receive_message(message.data, now):
+                self.unframed.append(message.data)
         while (event := ipr.next_event()) is not None:
             if isinstance(event, PacketReceived) and self.stack is not None:
                 self.stack.receive_packet(event.packet, now)

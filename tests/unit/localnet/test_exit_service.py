@@ -3,24 +3,44 @@
 import asyncio
 import hashlib
 import itertools
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import dns.message
 import pytest
 import pytest_asyncio
-from exit_network import NetworkClient, exit_network
+from exit_network import ExitNetwork, NetworkClient, exit_network
 from leaks import nothing_left_behind
 
 from smolmix_web.errors import ConnectionRefused
+from smolmix_web.ipr.bundle import join_bundle, split_bundle
 from smolmix_web.ipr.client import IprClientConfig
 from smolmix_web.ipr.events import PolicyDenied
 from smolmix_web.ipr.policy import parse_policy
+from smolmix_web.ipr.requests import (
+    ConnectRequest,
+    DataRequest,
+    DisconnectRequest,
+    HealthRequest,
+    Request,
+    emit_request,
+)
+from smolmix_web.ipr.responses import (
+    ConnectSuccess,
+    DataResponse,
+    DisconnectSuccess,
+    Health,
+    Response,
+    parse_response,
+)
 from smolmix_web.ipr.server import IprServerConfig
+from smolmix_web.ipr.timestamp import Timestamp
 from smolmix_web.localnet.exit_service import DEFAULT_POLICY, ExitConfig
 from smolmix_web.localnet.testnet import TestInternet
 from smolmix_web.localnet.testnet.tcp import SOURCE_BLOCK, pattern
-from smolmix_web.net.stack import State
+from smolmix_web.localnet.tun_device import TunUnavailable
+from smolmix_web.net.stack import Stack, State
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -189,6 +209,82 @@ async def test_a_client_that_gives_no_surbs_holds_back_only_itself(config: ExitC
         assert await rich.read_all(other) == (SOURCE_BLOCK * 2)[:100_000]
         assert nym.waiting_for_surbs(poor_tag) <= 64
         assert not other.error
+
+
+async def test_version_8_goes_without_frames(config: ExitConfig) -> None:
+    """An older client: plain messages, no stream; connect, one datagram to the name server, health,
+    disconnect."""
+    async with exit_network(config) as network:
+        client = network.add_client()
+
+        async def ask(request: Request) -> Response:
+            client.nym.send(network.service.address, emit_request(request), client.now, reply_surbs=12)
+            await client.until(lambda: bool(client.unframed))
+            return parse_response(client.unframed.pop())
+
+        stamp = Timestamp.from_unix(1.8e9)
+        connected = await ask(ConnectRequest(8, 77, stamp))
+        assert isinstance(connected, ConnectSuccess)
+        assert (connected.version, connected.request_id, connected.mtu) == (8, 77, None)
+        stack = Stack(ipv4=str(connected.ips.ipv4), ipv6=str(connected.ips.ipv6), mtu=1420)
+        sock = stack.open_udp(connect=("1.1.1.1", 53))
+        sock.send_to(dns.message.make_query("web.test", "AAAA").to_wire(), None, client.now)
+        packets = stack.packets_to_send(client.now)
+        data = await ask(DataRequest(8, join_bundle(packets)))
+        assert isinstance(data, DataResponse)
+        for packet in split_bundle(data.bundle).packets:
+            stack.receive_packet(packet, client.now)
+        datagram = sock.recv_from()
+        assert datagram is not None
+        assert "2001:db8::10" in dns.message.from_wire(datagram[0]).to_text()
+        health = await ask(HealthRequest(8, 78, stamp))
+        assert isinstance(health, Health)
+        assert health.build_info.binary_name == "smolmix-web"
+        assert await ask(DisconnectRequest(8, 79, stamp)) == DisconnectSuccess(8, 79)
+
+
+async def test_the_status_tells_numbers_and_no_client(config: ExitConfig) -> None:
+    async with exit_network(config) as network:
+        client = network.add_client()
+        connected = await client.connect_exit()
+        await client.connect_tcp(ECHO, 7)
+        snapshot = network.service.snapshot()
+        assert snapshot["clients"] == 1
+        assert snapshot["router"]["connects"] == 1
+        assert snapshot["way_out"]["tcp_opened"] == snapshot["way_out"]["tcp_connections"] == 1
+        text = json.dumps(snapshot)
+        assert str(connected.ipv4) not in text
+        assert ECHO not in text
+
+
+async def test_without_the_rights_a_tun_exit_says_what_is_missing(
+    config: ExitConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda program: None)
+    network = ExitNetwork(replace(config, tun=True))
+    with pytest.raises(TunUnavailable, match="'ip' is not installed"):
+        await network.start()
+    await network.service.stop()
+
+
+async def test_a_defect_in_one_turn_does_not_silence_the_exit(
+    config: ExitConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with exit_network(config) as network:
+        client = network.add_client()
+        await client.connect_exit()
+        handle = network.service.ipr.receive_message
+        calls = itertools.count()
+
+        def fails_once(tag: bytes | None, data: bytes, now: float) -> None:
+            if next(calls) == 0:
+                raise RuntimeError("a defect")
+            handle(tag, data, now)
+
+        monkeypatch.setattr(network.service.ipr, "receive_message", fails_once)
+        connection = await client.connect_tcp(ECHO, 7)  # the first SYN is lost to the defect
+        assert connection.state is State.ESTABLISHED
+        assert "the exit's loop failed" in caplog.text
 
 
 async def test_rubbish_is_survived(config: ExitConfig) -> None:

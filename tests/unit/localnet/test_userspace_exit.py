@@ -13,6 +13,7 @@ from exit_bench import CLIENT, Bench, bench
 from leaks import nothing_left_behind
 
 from smolmix_web.errors import ConnectionRefused, ConnectionReset, Unreachable
+from smolmix_web.localnet import userspace_tcp
 from smolmix_web.localnet.address_map import AddressMap, Endpoint, Protocol
 from smolmix_web.localnet.testnet import TestInternet
 from smolmix_web.localnet.testnet.tcp import SOURCE_BLOCK, pattern
@@ -179,6 +180,33 @@ async def test_with_the_internet_unmapped_addresses_are_really_connected_to(inte
         assert await b.read_all(connection) == b"hello"
 
 
+async def test_ipv6_egress(internet: TestInternet) -> None:
+    """An unmapped IPv6 destination is reached by IPv6; ::1 stands for the Internet."""
+    try:
+        server = await asyncio.start_server(lambda reader, writer: writer.close(), "::1", 0)
+    except OSError as error:
+        pytest.skip(f"no IPv6 on loopback: {error}")
+    loop = asyncio.get_running_loop()
+    datagrams, _ = await loop.create_datagram_endpoint(_Echo, ("::1", 0))
+    async with bench(internet, reach_internet=True) as b:
+        connection = await b.connect("::1", server.sockets[0].getsockname()[1])
+        assert await b.read_all(connection) == b""
+        sock = b.stack.open_udp(connect=("::1", datagrams.get_extra_info("sockname")[1]))
+        sock.send_to(b"hello", None, b.now)
+        await b.until(lambda: sock.readable() > 0)
+    datagrams.close()
+    server.close()
+    await server.wait_closed()
+
+
+class _Echo(asyncio.DatagramProtocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        self.transport.sendto(data, addr)  # type: ignore[attr-defined]
+
+
 async def test_a_black_hole_says_nothing(internet: TestInternet) -> None:
     async with bench(internet) as b:
         connection = b.stack.connect_tcp("192.0.2.43", 80, b.now)
@@ -258,6 +286,53 @@ async def test_connections_over_the_limit_are_refused_and_others_go_on(internet:
         await b.until(lambda: b.way_out.counts()["tcp_connections"] == 2)
         again = await b.connect(ECHO[0], 7)
         assert again.error is None
+
+
+async def test_all_clients_together_have_a_limit_too(internet: TestInternet) -> None:
+    async with bench(internet, limits=UserspaceLimits(max_sockets=2)) as b:
+        first = await b.connect(ECHO[0], 7)
+        sock = b.stack.open_udp(connect=(ECHO[0], 7))
+        sock.send_to(b"x", None, b.now)
+        await b.until(lambda: sock.readable() > 0)
+        assert isinstance((await b.connect(ECHO[0], 7)).error, ConnectionRefused)
+        other = b.stack.open_udp(connect=(ECHO[0], 7))
+        other.send_to(b"y", None, b.now)
+        sock.send_to(b"z", None, b.now)  # an open flow goes on
+        await b.until(lambda: sock.readable() > 1)
+        assert other.readable() == 0
+        assert b.way_out.stats.udp_over_limit == 1
+        first.abort(b.now)
+        await b.until(lambda: b.way_out.counts()["tcp_connections"] == 0)
+        assert (await b.connect(ECHO[0], 7)).error is None
+
+
+@pytest.mark.parametrize("limited", [True, False])
+async def test_a_client_over_its_memory_limit_gets_little_read_ahead(
+    internet: TestInternet, monkeypatch: pytest.MonkeyPatch, limited: bool
+) -> None:
+    """Above the limit a connection holds its own small share at most, and goes on none the less."""
+    monkeypatch.setattr(userspace_tcp, "_OWN_SHARE", 16 * 1024)
+    limits = UserspaceLimits(send_memory=1 if limited else 1 << 40)
+    held: list[int] = []
+    take = userspace_tcp.TcpRelay.buffer_updated
+
+    def take_and_look(self: userspace_tcp.TcpRelay, nbytes: int) -> None:
+        take(self, nbytes)
+        held.append(self.connection.unsent)
+
+    monkeypatch.setattr(userspace_tcp.TcpRelay, "buffer_updated", take_and_look)
+    received = bytearray()
+    async with bench(internet, limits=limits) as b:
+        connection = await b.connect(ECHO[0], 19)
+        connection.send(b"4000000\n", b.now)
+
+        def drain() -> bool:
+            received.extend(connection.recv(1 << 20, b.now))
+            return len(received) == 4_000_000
+
+        await b.until(drain, 30)
+    assert bytes(received) == (SOURCE_BLOCK * 62)[:4_000_000]
+    assert (max(held) <= (16 + 64) * 1024) == limited
 
 
 async def test_many_connections_at_once(internet: TestInternet) -> None:
