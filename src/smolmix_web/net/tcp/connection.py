@@ -547,9 +547,11 @@ class TcpConnection:
         current = ack >= tx.una
         if not current:
             ack = tx.una  # overtaken by a newer one; its SACK blocks still count
-        echo = segment.timestamps[1] if self._timestamps and segment.timestamps else None
+        echo_age = None
+        if self._timestamps and segment.timestamps is not None:
+            echo_age = ((self._stamp(now) - segment.timestamps[1]) & MASK) / 1000
         writable = tx.writable() if tx.una != ack else 0
-        tx.on_ack(ack, blocks, echo, self._stamp(now), now, end == seq, window_changed, current)
+        tx.on_ack(ack, blocks, echo_age, now, end == seq, window_changed, current)
         if opened or tx.probing_window:
             tx.window_opened(now)
         stack = self._stack
@@ -764,7 +766,7 @@ class TcpConnection:
                 self._send_reset()
                 self._finish(self.soft_error or DeadlineError("acknowledgement", options.user_timeout))
                 return
-            tx.handle_timer(now, self._stamp(now))
+            tx.handle_timer(now)
         if options.keepalive_idle is not None and now >= self._keepalive_at():
             if self._keepalives >= options.keepalive_count:
                 waited = options.keepalive_idle + options.keepalive_interval * options.keepalive_count
@@ -790,7 +792,7 @@ class TcpConnection:
                 room = tx.mss
                 if self._rx.islands.starts and acks.pending:
                     room -= 4 + 8 * min(len(self._rx.islands), 3)
-                record = tx.next_segment(now, max(room, 1), self._stamp(now))
+                record = tx.next_segment(now, max(room, 1))
             if record is not None:
                 return self._emit_record(record, now)
         if acks.due and state not in (State.CLOSED, State.LISTEN, State.SYN_SENT) and not self.deferred:

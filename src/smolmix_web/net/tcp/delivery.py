@@ -34,10 +34,12 @@ class DeliveryRate:
         """The application has nothing more to send although the window is open."""
         self._app_limited_until = max(self.delivered + in_flight, 1)
 
-    def arrived(self, record: Sent, size: int, now: float) -> None:
+    def arrived(self, record: Sent, size: int, now: float, minimum_rtt: float) -> None:
         """One newly acknowledged or SACKed record."""
         self.delivered += size
         self.delivered_at = now
+        if record.transmissions > 1 and now - record.sent_at < minimum_rtt:
+            return  # the original arrived; what was noted when it was sent again does not fit
         newest = self._newest
         if newest is None or record.sent_at > newest.sent_at or record.delivered > newest.delivered:
             self._newest = record

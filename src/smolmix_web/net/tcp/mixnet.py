@@ -25,22 +25,22 @@ from enum import Enum
 
 from smolmix_web.net.tcp.congestion import INFINITE, AckSample, CongestionControl, register
 
-# BBR doubles its rate every round trip (gain 2/ln 2). With round trips of seconds that is slow, and in a tunnel the
-# bottleneck is our own pace, where too much waits in our own queue: so the window triples.
+# Startup doubles the window every round trip, and triples it while it is small: with round trips of seconds each
+# counts, and 64 packets fit into any queue.
 _STARTUP_GAIN = 4.0
-_STARTUP_GROWTH = 2
+_TRIPLE_SEGMENTS = 64
 _CYCLE = (1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
-_WINDOW_GAIN = 2.0
+_WINDOW_GAIN = 1.5
 _BANDWIDTH_ROUNDS = 10
 _FULL_GROWTH = 1.25
 _FULL_ROUNDS = 3
-# Startup also ends when a round's mean round trip shows the queue; waiting for three rounds without growth takes long
-# when the queue itself makes rounds longer. Half as much again is beyond the scatter of eight samples.
+# Startup also ends at once when the mean of the last samples shows a queue; three rounds without growth take long when
+# the queue itself makes rounds longer. Half as much again is beyond the scatter of twelve samples.
 _QUEUE_GROWTH = 1.5
-_QUEUE_SAMPLES = 8
+_QUEUE_SAMPLES = 12
 _REFILL_GROWTH = 1.2
-_BASE_AGE = 30.0  # seconds for which the smallest mean round trip counts
-_PROBE_GAIN = 0.6  # of the path's capacity while the round trip is measured anew
+_BASE_AGE = 60.0  # seconds for which the smallest mean round trip counts
+_PROBE_GAIN = 0.7  # of the path's capacity while the round trip is measured anew
 _LOSS_LIMIT = 0.2
 _MIN_SEGMENTS = 4
 
@@ -72,7 +72,8 @@ class Mixnet(CongestionControl):
         self._round_acked = 0
         self._full_rate = 0.0
         self._full_rounds = 0
-        self._queue_seen = False
+        self._recent = 0.0  # moving mean of the last dozen samples
+        self._recent_count = 0
         self._cycle = 2
         self._cycle_at = 0.0
         self._cycle_rate = 0.0
@@ -105,6 +106,8 @@ class Mixnet(CongestionControl):
         if sample.rtt is not None:
             self._round_sum += sample.rtt
             self._round_samples += 1
+            self._recent_count += 1
+            self._recent += (sample.rtt - self._recent) / min(self._recent_count, _QUEUE_SAMPLES)
         rate = sample.delivery_rate
         if rate and (not sample.app_limited or rate >= self.bandwidth):
             rates = self._rates
@@ -118,7 +121,6 @@ class Mixnet(CongestionControl):
     def _end_round(self, sample: AckSample) -> None:
         now = sample.now
         self._round += 1
-        self._queue_seen = False
         if self._round_samples:
             mean = self._round_sum / self._round_samples
             # A round of one or two samples is no average; it counts only while nothing better is known.
@@ -126,7 +128,6 @@ class Mixnet(CongestionControl):
                 self.base, self._base_at = mean, now
             elif self.phase is _Phase.PROBE_RTT or (mean <= 1.05 * self.base):
                 self.base, self._base_at = max(self.base, mean), now
-            self._queue_seen = self._round_samples >= _QUEUE_SAMPLES and mean > _QUEUE_GROWTH * self.base
         if self.phase is not _Phase.PROBE_RTT or self._round >= self._probe_until_round:
             self._forget_old_rates()
         self._review_loss(sample)
@@ -137,7 +138,7 @@ class Mixnet(CongestionControl):
                 self._full_rate, self._full_rounds = self.bandwidth, 0
             elif not sample.app_limited:
                 self._full_rounds += 1
-            if self._full_rounds >= _FULL_ROUNDS or self._queue_seen:
+            if self._full_rounds >= _FULL_ROUNDS:
                 self.phase = _Phase.DRAIN
 
     def _forget_old_rates(self) -> None:
@@ -163,12 +164,19 @@ class Mixnet(CongestionControl):
     def _advance(self, sample: AckSample) -> None:
         """Phases: startup until the rate stops growing, drain its queue, then probe in cycles."""
         now = sample.now
+        if (
+            self.phase is _Phase.STARTUP
+            and self.base
+            and self._recent_count >= _QUEUE_SAMPLES
+            and self._recent > _QUEUE_GROWTH * self.base
+        ):
+            self.phase = _Phase.DRAIN
         if self.phase is _Phase.DRAIN and sample.in_flight <= self.capacity:
             self.phase, self._cycle, self._cycle_at = _Phase.CRUISE, 2, now
         if self.phase is _Phase.CRUISE:
             if now - self._base_at > _BASE_AGE and self.base:
                 self.phase = _Phase.PROBE_RTT
-                self._probe_until_round = self._round + 3
+                self._probe_until_round = self._round + 2
             elif now - self._cycle_at > self.base:
                 self._next_in_cycle(now)
         elif self.phase is _Phase.PROBE_RTT and self._round >= self._probe_until_round:
@@ -195,8 +203,10 @@ class Mixnet(CongestionControl):
         capacity = self.capacity
         if self.phase is _Phase.STARTUP:
             # Until the model stands, grow like slow start.
-            if self.window < _STARTUP_GAIN * capacity or sample.delivered < self.initial_window:
-                self.window += _STARTUP_GROWTH * sample.acked
+            if self.window < _TRIPLE_SEGMENTS * self.mss:
+                self.window += 2 * sample.acked
+            elif self.window < _STARTUP_GAIN * capacity:
+                self.window += sample.acked
         elif self.phase is _Phase.PROBE_RTT:
             self.window = int(_PROBE_GAIN * capacity)
         else:

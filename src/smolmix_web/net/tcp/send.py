@@ -20,7 +20,6 @@ from smolmix_web.net.tcp.delivery import DeliveryRate
 from smolmix_web.net.tcp.rack import Rack
 from smolmix_web.net.tcp.rtt import MAX_RTO, RttEstimator
 from smolmix_web.net.tcp.scoreboard import Scoreboard, Sent
-from smolmix_web.net.tcp.sequence import before
 
 NEVER = float("inf")
 _MIN_UNSENT = 64 * 1024
@@ -64,7 +63,7 @@ class Sender:
         self._recovery_point = 0
         self._undo_point: int | None = None
         self._undo_resends = 0
-        self._resend_stamp: int | None = None
+        self._credit = 0  # bytes that may be retransmitted above the window, see next_segment
         self._timeout_at = 0.0
         self._force = False  # one retransmission regardless of the window
         self._probe_end: int | None = None  # TLP.end_seq
@@ -110,20 +109,22 @@ class Sender:
 
     # -- what to send ------------------------------------------------------------------------------
 
-    def next_segment(self, now: float, mss: int, stamp: int) -> Sent | None:
+    def next_segment(self, now: float, mss: int) -> Sent | None:
         """The record to put on the wire now, already accounted for; ``None``: nothing may leave.
 
         :param mss: payload bytes this segment can take (SACK options leave less).
-        :param stamp: our timestamp clock, remembered for Eifel detection.
         """
         self.paced_out = False
         board = self.board
         lost = board.next_lost()
         if lost is not None:
-            if self._force or board.in_flight + min(lost.end - lost.seq, mss) <= self._allowance():
+            size = min(lost.end - lost.seq, mss)
+            # While the flight shrinks to a smaller window, half of what arrives may be spent on repair
+            # (proportional rate reduction, RFC 6937, for retransmissions only): holes block the reader.
+            if self._force or board.in_flight + size <= self._allowance() or self._credit >= size:
                 if self._paced(now):
                     return None
-                return self._resend(lost, now, mss, stamp)
+                return self._resend(lost, now, mss)
             return None
         self._force = False
         available = self.end - self.nxt
@@ -194,17 +195,16 @@ class Sender:
         self._arm(now)
         return record
 
-    def _resend(self, record: Sent, now: float, mss: int, stamp: int) -> Sent:
+    def _resend(self, record: Sent, now: float, mss: int) -> Sent:
         if min(record.end, self.end) - record.seq > mss:
             self.board.split(record, record.seq + mss)
         self.rate.sent(record, now, not self.board.in_flight)
         self.board.resent(record, now)
         self._force = False
+        self._credit = max(self._credit - (record.end - record.seq), 0)
         self.stats_retransmitted += 1
         if self._undo_point is not None:
             self._undo_resends += 1
-            if self._resend_stamp is None:
-                self._resend_stamp = stamp
         self._sent(record, now)
         self._arm(now, probe=False)
         return record
@@ -221,8 +221,7 @@ class Sender:
         self,
         ack: int,
         blocks: list[tuple[int, int]],
-        echo: int | None,
-        stamp: int,
+        echo_age: float | None,
         now: float,
         pure: bool,
         window_changed: bool,
@@ -231,8 +230,7 @@ class Sender:
         """An acceptable ACK; the number of sequence numbers it advanced SND.UNA by.
 
         :param blocks: SACK blocks, unbounded numbers.
-        :param echo: TSecr, ``None`` without timestamps.
-        :param stamp: our timestamp clock now.
+        :param echo_age: seconds since our clock showed TSecr, ``None`` without timestamps.
         :param current: the ACK field is not older than SND.UNA (``ack`` is never below it).
         :param pure: the segment had no text and no FIN (it may be a duplicate ACK).
         """
@@ -251,7 +249,7 @@ class Sender:
             self._release(ack)
             first = board.first()
             newly = board.acknowledge(ack)
-            self._measure(first, echo, stamp, now)
+            self._measure(first, echo_age, now)
             self._dup_acks = 0
             self.rtt.reset_backoff()
         elif current and pure and not window_changed and len(board) and not dsack:
@@ -261,16 +259,23 @@ class Sender:
                 start = max(start, ack)
                 newly += board.sack(start, end)
         latest: float | None = None
-        echo_old = echo is not None and self._resend_stamp is not None and before(echo, self._resend_stamp)
+        # Eifel: the left edge was filled before its retransmission left.
+        first_early = (
+            first is not None
+            and first.transmissions > 1
+            and echo_age is not None
+            and echo_age > now - first.sent_at + 0.0015
+        )
         first_late = newly[0] if newly and newly[0] is first else None
         bound = self.rack.bound(self.rtt)
+        minimum_rtt = self.rtt.minimum
         for record in newly:
-            self.rate.arrived(record, record.end - record.seq, now)
+            self.rate.arrived(record, record.end - record.seq, now, minimum_rtt)
             self.rack.delivered(
                 record,
                 now,
-                self.rtt.minimum,
-                echo_old and record is first,
+                minimum_rtt,
+                first_early and record is first,
                 # Only at the left edge does the ACK tell when a segment arrived: what lies behind may have arrived
                 # long ago without being shown in a SACK block.
                 bound if record is first_late else 0.0,
@@ -286,13 +291,15 @@ class Sender:
             if advance <= 0:
                 self.rtt.sample(latest, now)
         if self.recovery is not None:
-            self._review_recovery(ack, advance, dsack, echo_old, original_late, now)
+            self._review_recovery(ack, advance, dsack, first_early, original_late, now)
         if self._probe_end is not None:
             self._review_probe(ack, dsack, now)
         lost = self._detect_loss(now) if (newly or self._dup_acks or advance > 0) and len(board) else 0
         sample.lost = lost
         sample.acked = self.rate.delivered - delivered
         if sample.acked:
+            if self.recovery is not None:
+                self._credit = min(self._credit + sample.acked // 2, 10 * self.mss)
             self.rate.fill(sample, self.rtt.minimum)
             sample.rtt = latest
             sample.smoothed_rtt = self.rtt.smoothed
@@ -330,7 +337,7 @@ class Sender:
             return True
         return False
 
-    def _measure(self, first: Sent | None, echo: int | None, stamp: int, now: float) -> None:
+    def _measure(self, first: Sent | None, echo_age: float | None, now: float) -> None:
         """One round-trip sample for the time-out, of the segment at the left edge (what follows a filled hole may have
         arrived long ago). If it was sent more than once, the timestamp tells which transmission is meant (RFC 7323
         section 4); without timestamps there is no sample (Karn's rule)."""
@@ -338,10 +345,8 @@ class Sender:
             return
         if first.transmissions == 1:
             self.rtt.sample(now - first.sent_at, now)
-        elif echo is not None:
-            rtt = ((stamp - echo) & 0xFFFFFFFF) / 1000
-            if rtt <= now - first.sent_first_at + 0.001:
-                self.rtt.sample(rtt, now)
+        elif echo_age is not None and echo_age <= now - first.sent_first_at + 0.001:
+            self.rtt.sample(echo_age, now)
 
     # -- loss --------------------------------------------------------------------------------------
 
@@ -397,25 +402,18 @@ class Sender:
         self._recovery_point = self.nxt
         self._undo_point = self.una
         self._undo_resends = 0
-        self._resend_stamp = None
 
     def _review_recovery(
-        self, ack: int, advance: int, dsack: bool, echo_old: bool, original_late: bool, now: float
+        self, ack: int, advance: int, dsack: bool, first_early: bool, original_late: bool, now: float
     ) -> None:
         """Undo a mistaken episode, or end it."""
         if self._undo_point is not None:
-            spurious = (advance > 0 and echo_old and self._undo_resends > 0) or (
-                dsack and self._undo_resends == 0
-            )
+            spurious = (first_early and self._undo_resends == 1) or (dsack and self._undo_resends == 0)
             if self.recovery == "timeout" and original_late:
                 spurious = True
             if spurious:
                 self._undo(now)
                 return
-            if advance > 0 and self._resend_stamp is not None and not echo_old and not dsack:
-                # The hole was filled by a retransmission: the loss was real. D-SACKs may still prove
-                # otherwise.
-                self._resend_stamp = None
         if advance > 0 and ack >= self._recovery_point:
             self._end_recovery(now)
 
@@ -429,8 +427,8 @@ class Sender:
     def _end_recovery(self, now: float) -> None:
         self.recovery = None
         self._undo_point = None
-        self._resend_stamp = None
         self._timeout_at = 0.0
+        self._credit = 0
         self.rack.recovery_ended()
         self.cc.on_recovered(now)
 
@@ -468,7 +466,7 @@ class Sender:
             return max(self.rtt.rto, self.rack.rtt + 1.25 * self.rack.window(self.rtt, False, 0))
         return self.rtt.rto
 
-    def handle_timer(self, now: float, stamp: int) -> None:
+    def handle_timer(self, now: float) -> None:
         """Act on every instant that has passed. The caller then asks :meth:`next_segment`."""
         if now >= self.reo_at:
             self.reo_at = NEVER
@@ -476,13 +474,13 @@ class Sender:
                 self._detect_loss(now)
         if now >= self.rtx_at:
             if self.rtx_is_probe:
-                self._tail_loss_probe(now, stamp)
+                self._tail_loss_probe(now)
             else:
                 self._time_out(now)
         if now >= self.persist_at:
             self._probe_window(now)
 
-    def _tail_loss_probe(self, now: float, stamp: int) -> None:
+    def _tail_loss_probe(self, now: float) -> None:
         """RFC 8985 section 7.3: one new segment if there is one, else the last again."""
         last = self.board.last()
         self._arm(now, probe=False)
