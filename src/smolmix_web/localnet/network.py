@@ -220,6 +220,8 @@ class LocalNetwork:
 
     async def _start_node(self, name: str) -> None:
         node = self._make_node(name)
+        if name in self.nodes:
+            node.adopt_keys(self.nodes[name].keyring)
         await node.start()
         self.nodes[name] = node
         self._ports[name] = node.address.port

@@ -84,6 +84,14 @@ class MixnetNode:
         self._processor = PacketProcessor(self.keyring, self.stats.ingress_mixing)
         self._filter = RoutingFilter(verify=config.verify_next_hop)
         self._started = False
+        self._keys_are_known = False
+
+    def adopt_keys(self, keyring: SphinxKeyring) -> None:
+        """Take over the Sphinx keys of this node's earlier life, as a node that kept them on disk would.
+        Call before ``start``.
+        """
+        self.keyring = self._processor.keyring = keyring
+        self._keys_are_known = True
 
     async def start(self) -> None:
         """Listen and announce. :raises OSError: a port cannot be bound."""
@@ -229,7 +237,11 @@ class MixnetNode:
 
     async def _load_rotation(self, directory: DirectoryLink) -> None:
         try:
-            self._rotation.start(await directory.key_rotation(), time.time())
+            rotation = await directory.key_rotation()
+            if self._keys_are_known:
+                self._rotation.advance(rotation, time.time())
+            else:
+                self._rotation.start(rotation, time.time())
         except SmolmixError as error:
             log.warning("%s: no key rotation from the directory: %s", self.config.name, error)
 
