@@ -20,10 +20,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from tls_support.certificates import Authority
-
 from smolmix_web import crypto
 from smolmix_web.tls import DataReceived, TlsClient, TlsConfig
+from tls_support.certificates import Authority
 
 RECORD = 16384
 NAME = "bench.example"

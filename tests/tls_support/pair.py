@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+from smolmix_web.tls import HandshakeComplete, TlsClient, TlsConfig, TlsError
 from tls_support.certificates import NOW, Authority, Issued
 from tls_support.server import TamperingServer
-
-from smolmix_web.tls import HandshakeComplete, TlsClient, TlsConfig, TlsError
 
 NAME = "www.example.com"
 TIME = NOW.timestamp()
@@ -24,7 +23,9 @@ def issued(key_kind: str = "p256") -> Issued:
     return authority().issue(NAME, "192.0.2.7", key_kind=key_kind)
 
 
-def make_client(*, name: str = NAME, config: TlsConfig | None = None, unix_time: float = TIME, **options: object) -> TlsClient:
+def make_client(
+    *, name: str = NAME, config: TlsConfig | None = None, unix_time: float = TIME, **options: object
+) -> TlsClient:
     """A started client that trusts the test authority; ``options`` are fields of TlsConfig."""
     if config is None:
         options.setdefault("trust_anchors", authority().pem)
@@ -59,7 +60,9 @@ class Connection:
     info: HandshakeComplete
 
 
-def connect(server: TamperingServer | None = None, client: TlsClient | None = None, **options: object) -> Connection:
+def connect(
+    server: TamperingServer | None = None, client: TlsClient | None = None, **options: object
+) -> Connection:
     """A finished handshake."""
     server = server or TamperingServer(issued())
     client = client or make_client(**options)  # type: ignore[arg-type]

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from tls_support.certificates import Issued
 
 from smolmix_web import crypto
 from smolmix_web.tls import extensions as ext
@@ -57,6 +56,7 @@ from smolmix_web.tls.schedule import (
     resumption_psk,
 )
 from smolmix_web.wire import Reader, Writer
+from tls_support.certificates import Issued
 
 Tamper = Callable[[str, bytes], Sequence[bytes]]
 
@@ -65,7 +65,9 @@ def sign(issued: Issued, message: bytes, scheme: int) -> bytes:
     key = issued.key
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return key.sign(message)
-    digest = {4: hashes.SHA256(), 5: hashes.SHA384(), 6: hashes.SHA512()}.get(scheme >> 8, hashes.SHA256())
+    # The hash is the low byte of RSASSA-PSS schemes (in two rows) and the high byte of the others.
+    number = (scheme - 0x0804) % 5 if scheme >> 8 == 8 else max(scheme >> 8, 4) - 4
+    digest = (hashes.SHA256(), hashes.SHA384(), hashes.SHA512())[number % 3]
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return key.sign(message, ec.ECDSA(digest))
     assert isinstance(key, rsa.RSAPrivateKey)

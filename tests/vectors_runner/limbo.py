@@ -31,6 +31,10 @@ def cases() -> list[dict[str, Any]]:
     return found
 
 
+def time_of(case: dict[str, Any]) -> float:
+    return datetime.fromisoformat(case["validation_time"] or _DEFAULT_TIME).timestamp()
+
+
 def validate(case: dict[str, Any], provider: Provider) -> None:
     """:raises TlsError: the chain is refused."""
     depth = case["max_chain_depth"]
@@ -48,7 +52,7 @@ def validate(case: dict[str, Any], provider: Provider) -> None:
     validator.validate(
         chain,
         ServerName.parse(name["value"]) if name is not None else None,
-        datetime.fromisoformat(case["validation_time"] or _DEFAULT_TIME).timestamp(),
+        time_of(case),
         purpose=ExtendedKeyUsageOid.CLIENT_AUTH if is_client else ExtendedKeyUsageOid.SERVER_AUTH,
         revocation_lists=lists,
     )

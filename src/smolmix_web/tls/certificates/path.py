@@ -111,6 +111,8 @@ class PathValidator:
         except MalformedError as error:
             raise CertificateMalformed(f"the server's certificate is malformed ({error})") from None
         search = _Search(self, chain[1:], math.floor(unix_time), purpose, revocation_lists)
+        if leaf.self_issued and not self.is_anchor(leaf) and not self.anchors_named(leaf.issuer):
+            raise CertificateSelfSigned("the server's certificate is signed by itself, and is not trusted")
         check_server(leaf, purpose=purpose)
         path = search.run(leaf)
         if name is not None:
@@ -219,7 +221,8 @@ class _Search:
         last = path[-1]
         candidates = self._candidates(path)
         if not candidates:
-            self._fail(0, self._unknown(path))
+            reason = "the certificate comes from an authority that is not trusted, or one is missing"
+            self._fail(0, UnknownCa(reason))
         for issuer, is_anchor in candidates:
             self._steps_left -= 1
             if self._steps_left < 0 or self._signatures_left <= 0:
@@ -256,11 +259,6 @@ class _Search:
         if wanted is not None and wanted.key_identifier is not None:
             found.sort(key=lambda pair: (not pair[1], _identifier(pair[0]) != wanted.key_identifier))
         return found
-
-    def _unknown(self, path: list[Certificate]) -> TlsError:
-        if len(path) == 1 and path[0].self_issued:
-            return CertificateSelfSigned("the server's certificate is signed by itself, and is not trusted")
-        return UnknownCa("the certificate comes from an authority that is not trusted, or one is missing")
 
     def _check_link(
         self, issuer: Certificate, subject: Certificate, path: list[Certificate], is_anchor: bool
