@@ -79,7 +79,8 @@ class Playground:
         self._config = config
         self._runner: web.AppRunner | None = None
         self._app = web.Application()
-        self._app.router.add_get("/", self._to_demo)
+        self._app.router.add_get("/", self._redirect("/demo/"))
+        self._app.router.add_get("/favicon.ico", self._redirect("/demo/icon.svg"))
         self._app.router.add_get("/demo/", self._index(demo))
         self._app.router.add_get("/demo/config.json", self._serve_config)
         self._app.router.add_static("/demo", demo)
@@ -108,8 +109,11 @@ class Playground:
             self._runner = None
 
     @staticmethod
-    async def _to_demo(_: web.Request) -> web.StreamResponse:
-        raise web.HTTPFound("/demo/")
+    def _redirect(path: str) -> Any:
+        async def redirect(_: web.Request) -> web.StreamResponse:
+            raise web.HTTPFound(path)
+
+        return redirect
 
     @staticmethod
     def _index(demo: Path) -> Any:

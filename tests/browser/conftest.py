@@ -1,0 +1,185 @@
+"""One browser, one local network and one page server for all browser tests.
+
+Everything runs in one event loop of the session, so that a test can also look at and act on the network.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from mix_page import MixPage
+
+from smolmix_web.assets import ensure_assets
+from smolmix_web.cli.demo import playground_of
+from smolmix_web.localnet.impairment import ImpairmentConfig
+from smolmix_web.localnet.network import LocalNetworkConfig
+from smolmix_web.localnet.world import LocalWorld
+
+
+def _load_settings() -> ModuleType:
+    path = Path(__file__).parents[2] / "playwright.config.py"
+    spec = importlib.util.spec_from_file_location("playwright_config", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+SETTINGS = _load_settings()
+PROVIDERS = ("npm", "cryptography")
+
+session_fixture = pytest_asyncio.fixture(scope="session", loop_scope="session")
+
+
+@pytest.fixture(scope="session")
+def assets() -> Path:
+    return ensure_assets(log=print)
+
+
+@pytest.fixture(scope="session")
+def providers(assets: Path) -> set[str]:
+    """The crypto providers that the assets hold."""
+    return set(json.loads((assets / "manifest.json").read_text())["providers"])
+
+
+@pytest.fixture(params=PROVIDERS)
+def provider(request: pytest.FixtureRequest, providers: set[str]) -> str:
+    """Each provider in turn."""
+    return require_provider(request.param, providers)
+
+
+def require_provider(name: str, providers: set[str]) -> str:
+    if name not in providers:
+        pytest.skip(
+            f"provider '{name}' is not in the assets: no full Pyodide distribution "
+            "(SMOLMIX_PYODIDE_DIST names a folder or URL)"
+        )
+    return name
+
+
+@session_fixture
+async def world() -> AsyncIterator[LocalWorld]:
+    async with LocalWorld() as world:
+        yield world
+
+
+@session_fixture
+async def lossy_world() -> AsyncIterator[LocalWorld]:
+    """2 % of the packets are lost and 5 % overtaken on each of the four links of a way."""
+    bad = ImpairmentConfig(loss=0.02, reorder=0.05, seed=2)
+    async with LocalWorld(LocalNetworkConfig(impairment=bad)) as world:
+        yield world
+
+
+@session_fixture
+async def browser() -> AsyncIterator[Browser]:
+    if SETTINGS.chromium_path() is None:
+        pytest.fail("no Chromium or Chrome was found; scripts/ensure_chromium.sh installs one")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(**SETTINGS.launch_options())
+        yield browser
+        await browser.close()
+
+
+@session_fixture
+async def site(world: LocalWorld, assets: Path) -> AsyncIterator[str]:
+    """URL of the playground for :func:`world`."""
+    playground = playground_of(world.describe(), assets)
+    yield await playground.start()
+    await playground.stop()
+
+
+@session_fixture
+async def lossy_site(lossy_world: LocalWorld, assets: Path) -> AsyncIterator[str]:
+    playground = playground_of(lossy_world.describe(), assets)
+    yield await playground.start()
+    await playground.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def context(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterator[BrowserContext]:
+    """A fresh profile; its trace is kept if the test fails."""
+    context = await browser.new_context(viewport=SETTINGS.VIEWPORT)
+    context.set_default_timeout(SETTINGS.DEFAULT_TIMEOUT)
+    await context.tracing.start(screenshots=False, snapshots=False, sources=False)
+    yield context
+    report = getattr(request.node, "call_report", None)
+    failed = report is not None and report.failed
+    if failed or SETTINGS.TRACE == "on":
+        await context.tracing.stop(path=SETTINGS.RESULTS / f"{request.node.name}.zip")
+    await context.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    report = yield
+    if report.when == "call":
+        item.call_report = report  # type: ignore[attr-defined]
+    return report
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def mix(context: BrowserContext, world: LocalWorld, site: str) -> AsyncIterator[MixPage]:
+    """An empty page with smolmix.js; no tunnel yet. Afterwards nothing unexpected was on its console."""
+    async with open_mix_page(context, world, site) as mix:
+        yield mix
+
+
+class open_mix_page:
+    """``async with open_mix_page(context, world, site) as mix``."""
+
+    def __init__(self, context: BrowserContext, world: LocalWorld, site: str) -> None:
+        self._context, self._world, self._site = context, world, site
+        self._problems: list[str] = []
+
+    async def __aenter__(self) -> MixPage:
+        self._page = await self._context.new_page()
+        watch(self._page, self._problems)
+        # The playground's own icon is a document of this origin without scripts, under the same policy.
+        await self._page.goto(f"{self._site}icon.svg")
+        mix = MixPage(self._page, tunnel_options(self._world))
+        await mix.load()
+        return mix
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._page.close()
+        assert self._problems == []
+
+
+def watch(page: Page, problems: list[str]) -> None:
+    """Collect errors that nobody caught, and what breaks the Content-Security-Policy.
+
+    The console is printed as well: pytest shows it with a test that fails.
+    """
+
+    def on_console(message: ConsoleMessage) -> None:
+        print(f"{message.type}: {message.text}")
+        # Python says the latter of a task that failed with nobody waiting for it.
+        if "Content Security Policy" in message.text or "Unhandled exception" in message.text:
+            problems.append(message.text)
+
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", on_console)
+
+
+def tunnel_options(world: LocalWorld) -> dict[str, Any]:
+    """Options of a set-up in a local network."""
+    network = world.describe()
+    return {
+        "network": network["directory"],
+        "forceTls": False,
+        "trustAnchors": network["trustAnchors"],
+    }
