@@ -62,6 +62,7 @@ from smolmix_web.tls.stream import TlsStream
 from smolmix_web.tls.stream import wrap as wrap_tls
 from smolmix_web.tunnel.events import Progress, Stage, StateChange, TunnelEvent, TunnelState
 from smolmix_web.tunnel.keystore import Identity, Keystore, Registration
+from smolmix_web.websocket import WebSocketClient, WebSocketRequest, WebSocketSettings
 
 logger = logging.getLogger("smolmix_web.tunnel")
 
@@ -101,6 +102,7 @@ class Tunnel:
         self._described: tuple[DescribedNode, ...] = ()
         self._resolver: Resolver | None = None
         self._fetch: FetchClient | None = None
+        self._websockets: set[WebSocketClient] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- life ----------------------------------------------------------------------------------------------
@@ -164,6 +166,8 @@ class Tunnel:
             await self._resolver.aclose()
         if self._fetch is not None:
             await self._fetch.aclose()
+        for socket in list(self._websockets):
+            socket.abort()
 
     def _enter(self, state: TunnelState, reason: str) -> None:
         if state is self.state and state is not TunnelState.CONNECTING:
@@ -493,6 +497,31 @@ class Tunnel:
         stream = await _first_to_connect(driver, addresses, port, timeout)
         return await self._secure(stream, host, (), timeout) if tls else stream
 
+    async def open_websocket(
+        self,
+        url: str,
+        protocols: str | Iterable[str] = (),
+        *,
+        headers: Iterable[tuple[str, str]] = (),
+        settings: WebSocketSettings | None = None,
+    ) -> WebSocketClient:
+        """An open WebSocket to ``url`` (ws or wss) through the tunnel.
+
+        :raises OptionError: names the bad argument. :raises HandshakeRefused: the server did not upgrade.
+        """
+        request = WebSocketRequest.create(url, protocols, headers)
+        self._usable(self._driver)
+        socket = await WebSocketClient.connect(request, self._open_websocket_stream, settings)
+        self._websockets.add(socket)
+        socket.on_over(self._websockets.discard)
+        return socket
+
+    async def _open_websocket_stream(
+        self, request: WebSocketRequest, settings: WebSocketSettings
+    ) -> ByteStream:
+        timeouts = FetchTimeouts(connect=settings.connect_timeout, tls=settings.tls_timeout)
+        return await self._open_origin(request.origin, timeouts)
+
     def open_udp(self) -> UdpSocket:
         """A UDP socket in the tunnel."""
         return open_udp(self._usable(self._driver))
@@ -532,6 +561,7 @@ class Tunnel:
                 layers["stack"] = _numbers(driver.stack.stats)
         if self._fetch is not None:
             layers["fetch"] = _numbers(self._fetch.stats) | self._fetch.pool.counts()
+        layers["websocket"] = {"open": len(self._websockets)}
         return layers
 
     # -- inside --------------------------------------------------------------------------------------------

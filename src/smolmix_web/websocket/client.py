@@ -76,9 +76,17 @@ class WebSocketClient:
         self._close_sent = False
         self._over = asyncio.Event()
         self._heard = 0
+        self._on_over: Callable[[WebSocketClient], None] | None = None
 
     def __repr__(self) -> str:
         return f"<WebSocketClient {self._ws.state.name}>"
+
+    def on_over(self, call: Callable[[WebSocketClient], None]) -> None:
+        """``call`` is called once, when the connection is over."""
+        if self._over.is_set():
+            call(self)
+        else:
+            self._on_over = call
 
     # -- opening -------------------------------------------------------------------------------------------
 
@@ -268,8 +276,14 @@ class WebSocketClient:
         self.close_code, self.close_reason = int(code), event.reason or ""
         self.was_clean = True
 
-    async def _finish(self) -> None:
+    def _tell_over(self) -> None:
         self._over.set()
+        call, self._on_over = self._on_over, None
+        if call is not None:
+            call(self)
+
+    async def _finish(self) -> None:
+        self._tell_over()
         if self._pinger is not None and self._pinger is not asyncio.current_task():
             self._pinger.cancel()
         if self.was_clean:
@@ -313,7 +327,7 @@ class WebSocketClient:
         for task in (self._reader, self._pinger):
             if task is not None:
                 task.cancel()
-        self._over.set()
+        self._tell_over()
         self._stream.abort()
         with contextlib.suppress(asyncio.QueueFull):
             self._incoming.put_nowait(None)
