@@ -83,6 +83,8 @@ class IprClientConfig:
     v10_timeout: float = 15.0
     # Several IP packets in one message; see smolmix_web.ipr.uplink.
     bundling: bool = False
+    # No SURBs where they would cost one more mixnet packet; see there too.
+    thrifty_surbs: bool = False
     # Ours. The exit forgets a client after 60 s without an uplink IP packet; leaves time for two
     # retransmissions.
     keepalive_interval: float | None = 40.0
@@ -241,8 +243,10 @@ class IprClient:
             self._bundle_next()
 
     def _bundle_next(self) -> None:
-        surbs = self.config.data_reply_surbs
-        packets = take_bundle(self._packets, surbs, bundling=self.config.bundling)
+        config = self.config
+        packets, surbs = take_bundle(
+            self._packets, config.data_reply_surbs, bundling=config.bundling, thrifty=config.thrifty_surbs
+        )
         self.stats.packets_sent += len(packets)
         self._send_request(DataRequest(_DATA_VERSION, join_bundle(packets)), surbs)
 

@@ -5,7 +5,13 @@ from collections import deque
 from smolmix_web.ipr.bundle import Bundler, join_bundle, split_bundle
 from smolmix_web.ipr.lp import StreamFrame, StreamMessageType, emit_stream_frame
 from smolmix_web.ipr.requests import DataRequest, emit_request
-from smolmix_web.ipr.uplink import FRAGMENT_PAYLOAD, SURB_LENGTH, fragments_needed, take_bundle
+from smolmix_web.ipr.uplink import (
+    FRAGMENT_PAYLOAD,
+    SURB_LENGTH,
+    affordable_surbs,
+    fragments_needed,
+    take_bundle,
+)
 
 
 def test_packets_come_out_as_they_went_in() -> None:
@@ -48,13 +54,14 @@ def test_an_oversize_packet_behind_another_waits_like_any_other() -> None:
 
 def test_without_bundling_every_packet_has_its_own_message() -> None:
     queue = deque([b"1", b"2"])
-    assert take_bundle(queue, 2, bundling=False) == [b"1"]
+    assert take_bundle(queue, 2, bundling=False, thrifty=False) == ([b"1"], 2)
     assert list(queue) == [b"2"]
 
 
 def test_bundling_fills_a_mixnet_packet_and_no_more() -> None:
     queue = deque(bytes([number]) * 52 for number in range(100))
-    taken = take_bundle(queue, 2, bundling=True)
+    taken, surbs = take_bundle(queue, 2, bundling=True, thrifty=False)
+    assert surbs == 2
     assert taken == [bytes([number]) * 52 for number in range(len(taken))]
     assert len(taken) == 11
     assert _message_length(taken, 2) <= FRAGMENT_PAYLOAD < _message_length([*taken, queue[0]], 2)
@@ -63,10 +70,21 @@ def test_bundling_fills_a_mixnet_packet_and_no_more() -> None:
 
 def test_bundling_never_needs_more_mixnet_packets_than_the_first_ip_packet_alone() -> None:
     queue = deque([bytes(1420), bytes(1420), bytes(40), bytes(40)])
-    assert take_bundle(queue, 2, bundling=True) == [bytes(1420)]
-    assert take_bundle(queue, 2, bundling=True) == [bytes(1420), bytes(40), bytes(40)]
+    assert take_bundle(queue, 2, bundling=True, thrifty=False) == ([bytes(1420)], 2)
+    assert take_bundle(queue, 2, bundling=True, thrifty=False) == ([bytes(1420), bytes(40), bytes(40)], 2)
     assert fragments_needed(1422, 2) == 2
     assert fragments_needed(1422, 0) == 1
+
+
+def test_a_thrifty_client_attaches_surbs_only_where_they_are_free() -> None:
+    queue = deque([bytes(1420), bytes(40), bytes(40), bytes(40), bytes(40), bytes(1000)])
+    assert take_bundle(queue, 2, bundling=True, thrifty=True) == ([bytes(1420), *[bytes(40)] * 3], 0)
+    assert take_bundle(queue, 2, bundling=True, thrifty=True) == ([bytes(40)], 2)
+    assert take_bundle(queue, 2, bundling=False, thrifty=True) == ([bytes(1000)], 1)
+    for length in (40, 500, 700, 1100, 1500, 1600, 3000):
+        surbs = affordable_surbs(length, 5)
+        assert fragments_needed(length, surbs) == fragments_needed(length, 0)
+        assert surbs == 5 or fragments_needed(length, surbs + 1) > fragments_needed(length, 0)
 
 
 def _message_length(packets: list[bytes], surbs: int) -> int:
