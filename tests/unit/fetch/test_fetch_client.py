@@ -27,6 +27,7 @@ from smolmix_web.fetch import (
 )
 from smolmix_web.fetch import body as body_module
 from smolmix_web.fetch.request import Origin
+from support.raw_server import raw_tcp_server
 from support.streams import LoopbackStream
 
 BODY = bytes(range(256)) * 300
@@ -64,22 +65,12 @@ async def serve_raw(
 ) -> AsyncIterator[Site]:
     """A server that says exactly what ``answer`` writes."""
 
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async with raw_tcp_server(answer) as port:
+        site = Site(port)
         try:
-            await answer(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+            yield site
         finally:
-            writer.close()
-
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    site = Site(server.sockets[0].getsockname()[1])
-    try:
-        yield site
-    finally:
-        await site.client.aclose()
-        server.close()
-        await server.wait_closed()
+            await site.client.aclose()
 
 
 def raw(response: bytes) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:

@@ -19,6 +19,7 @@ from smolmix_web.websocket import (
     WebSocketRequest,
     WebSocketSettings,
 )
+from support.raw_server import raw_tcp_server
 from support.streams import LoopbackStream
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter, bytes], Awaitable[None]]
@@ -135,24 +136,18 @@ async def test_abort_ends_receivers(port: int) -> None:
 
 @contextlib.asynccontextmanager
 async def raw_server(answer: Answer) -> AsyncIterator[int]:
-    """Upgrades properly, then leaves the rest to ``answer``."""
+    """Reads the upgrade request and leaves the rest to ``answer``, which gets the key's proof."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            head = await reader.readuntil(b"\r\n\r\n")
-            key = next(
-                line.split(b":")[1].strip()
-                for line in head.split(b"\r\n")
-                if line.lower().startswith(b"sec-websocket-key")
-            )
-            guid = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-            await answer(reader, writer, base64.b64encode(hashlib.sha1(key + guid).digest()))
-        writer.close()
+        head = await reader.readuntil(b"\r\n\r\n")
+        lines = head.lower().split(b"\r\n")
+        position = next(n for n, line in enumerate(lines) if line.startswith(b"sec-websocket-key"))
+        key = head.split(b"\r\n")[position].split(b":")[1].strip()
+        guid = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        await answer(reader, writer, base64.b64encode(hashlib.sha1(key + guid).digest()))
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    yield server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
+    async with raw_tcp_server(handle) as port:
+        yield port
 
 
 def upgraded(then: bytes, *, linger: float = 0.0) -> Answer:
