@@ -21,6 +21,9 @@ from smolmix_web.nym.packets import PacketSize
 from smolmix_web.nym.topology import Node, Topology
 from smolmix_web.sphinx.packet import Hop, build_packet
 
+ACK = b"\xac" * 21
+"""Content of the acknowledgements made here."""
+
 
 def hops(route: list[Node]) -> list[Hop]:
     return [Hop(node.mix_address.pack_padded(32), node.sphinx_key) for node in route]
@@ -37,13 +40,13 @@ def make_packet(
 ) -> MixPacket:
     """A regular packet to ``destination`` at ``gateway``.
 
-    :param ack_to: (identity, gateway) that receives the ack, whose content is 21 bytes of 0xAC.
+    :param ack_to: (identity, gateway) that receives the ack; without one the packet is malformed.
     """
     delays = [int(delay * 1e9)] * 3
     ack = bytes(405)
     if ack_to is not None:
         route = topology.random_route(ack_to[1], secrets.token_bytes)
-        packet = build_packet(hops(route), delays, ack_to[0], b"\xac" * 21, PacketSize.ACK.payload)
+        packet = build_packet(hops(route), delays, ack_to[0], ACK, PacketSize.ACK.payload)
         ack = route[0].mix_address.pack_padded(19) + packet
     route = topology.random_route(gateway, secrets.token_bytes)
     packet = build_packet(hops(route), delays, destination, ack + message, PacketSize.REGULAR.payload)
@@ -59,6 +62,8 @@ class BareClient:
         self.keys = keys or ClientKeys.generate(secrets.token_bytes)
         self.engine = GatewayClient(self.keys.identity_seed, gateway, unix_time=time.time)
         self.pushed: asyncio.Queue[bytes] = asyncio.Queue()
+        """Messages, without the acknowledgements."""
+        self.acks = 0
         self.ready = asyncio.Event()
         self.ended = asyncio.Event()
         self.events: list[object] = []
@@ -141,7 +146,10 @@ class BareClient:
     def _take_events(self) -> None:
         while (event := self.engine.next_event()) is not None:
             if isinstance(event, MessagePushed):
-                self.pushed.put_nowait(event.data)
+                if event.data == ACK:
+                    self.acks += 1
+                else:
+                    self.pushed.put_nowait(event.data)
                 continue
             self.events.append(event)
             if isinstance(event, Ready):
