@@ -6,8 +6,8 @@ carries 1,604 bytes, and every attached reply SURB takes 460 of them, so that wi
 acknowledgements travel for the price of one.
 
 A full-sized IP packet fits one mixnet packet without SURBs and needs two with the usual two of them. A
-thrifty client leaves them out there; an exit that runs short asks for more, fifty at a time. Measured, 1 MB up:
-1,385 packets with two SURBs each, 700 when thrifty; 1 MB down: 280 and 240 packets sent by the client.
+thrifty client leaves them out there; an exit that runs short asks for more, fifty at a time. Measured, 1 MB
+up: 1,385 packets with two SURBs each, 700 when thrifty; 1 MB down: 280 and 240 packets sent by the client.
 
 Sources: sphinx.md sections 14, 15 and 19, ipr.md sections 7 to 9.
 """
