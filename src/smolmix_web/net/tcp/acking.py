@@ -22,7 +22,8 @@ _MAX_SPARSE_DELAY = 0.3
 _SPARSE_FROM_RTT = 0.05
 _ACKS_PER_ROUND = 6
 _QUICK_SEGMENTS = 16
-# Islands that no ACK has shown. Most heal by themselves when reordered packets arrive; three fit into one ACK.
+# Islands that no ACK has shown. Most heal by themselves when reordered packets arrive; three fit into one
+# ACK.
 _MAX_UNSHOWN = 4
 _NEVER = float("inf")
 

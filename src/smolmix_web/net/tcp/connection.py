@@ -176,7 +176,7 @@ class TcpConnection:
         """Up to ``max_bytes`` of what has arrived in order; empty when nothing has."""
         rx = self._rx
         data = rx.take(max_bytes)
-        if data:
+        if data and self.state is not State.CLOSED:
             self._stack.receive_memory -= len(data)
             if rx.fin is None and self.state in _RECEIVING:
                 if rx.window_would_open():
@@ -440,11 +440,11 @@ class TcpConnection:
     def _paws_rejects(self, segment: Segment, seq: int, end: int, now: float) -> bool:
         """An older timestamp than the last in order; whether the segment is to be dropped.
 
-        RFC 7323 section 5.3 drops every one. That is wrong on a path that reorders heavily: a retransmission that
-        fills the left edge brings a new timestamp, and all originals sent before it and still on their way would be
-        thrown away. An old duplicate can be mistaken only after 2**31 bytes more have passed, so up to
-        ``_PAWS_TOLERANCE`` ticks of age are no danger below 200 MB/s; older ones are dropped as the RFC says.
-        Pure ACKs overtaken by newer ones are covered too: ACK and SACK only ever add.
+        RFC 7323 section 5.3 drops every one. That is wrong on a path that reorders heavily: a retransmission
+        that fills the left edge brings a new timestamp, and all originals sent before it and still on their
+        way would be thrown away. An old duplicate can be mistaken only after 2**31 bytes more have passed, so
+        up to ``_PAWS_TOLERANCE`` ticks of age are no danger below 200 MB/s; older ones are dropped as the RFC
+        says. Pure ACKs overtaken by newer ones are covered too: ACK and SACK only ever add.
         """
         stamps = segment.timestamps
         if stamps is None or now - self._ts_recent_at > _PAWS_AGE:
@@ -463,7 +463,10 @@ class TcpConnection:
             return
         if segment.flags & SYN and self.state is not State.TIME_WAIT:
             if self.state is State.SYN_RECEIVED and seq + 1 == self._rx.nxt:
-                self._syn_due = True  # our SYN/ACK was lost
+                if segment.flags & ACK:
+                    self._acks.due = True  # simultaneous open: this ACK opens the other end
+                else:
+                    self._syn_due = True  # our SYN/ACK was lost
                 self._stack.wake(self)
             else:
                 self._challenge(now)
@@ -660,15 +663,15 @@ class TcpConnection:
 
     def _finish(self, error: SmolmixError | None) -> None:
         """CLOSED: forget the peer; what was received in order stays readable."""
-        if self.state is State.CLOSED and self.error is not None:
+        if self.state is State.CLOSED:
             return
         self.state = State.CLOSED
         self.error = error
         self.deferred = False
         tx, rx = self._tx, self._rx
-        self._stack.receive_memory -= rx.pieces_size
+        # What is left to be read belongs to the user now and no longer counts.
+        self._stack.receive_memory -= rx.held
         if self._closed_by_user:
-            self._stack.receive_memory -= len(rx.queue)
             rx.queue = bytearray()
         rx.drop_all()
         tx.buffer = bytearray()

@@ -1,21 +1,24 @@
 """The default policy: for paths whose delays are random by design and whose losses do not mean congestion.
 
-On a mixnet the bottleneck is the pace of packets that the client and the exit keep, losses are random (a node dropped
-something), and each packet is delayed on its own. Loss-based policies take both for congestion: with 2 % of
-random loss and 1 s of round trip, Reno and CUBIC settle at some ten packets a round trip, whatever the path could carry.
-This policy therefore models the path as BBR does (draft-cardwell-iccrg-bbr-congestion-control): it measures the rate at
-which data is delivered and sends at that rate, with enough in flight to keep the path busy. It differs from BBR in
-what randomness demands:
+On a mixnet the bottleneck is the pace of packets that the client and the exit keep, losses are random (a node
+dropped something), and each packet is delayed on its own. Loss-based policies take both for congestion: with
+2 % of random loss and 1 s of round trip, Reno and CUBIC settle at some ten packets a round trip, whatever the
+path could carry. This policy therefore models the path as BBR does
+(draft-cardwell-iccrg-bbr-congestion-control): it measures the rate at which data is delivered and sends at
+that rate, with enough in flight to keep the path busy. It differs from BBR in what randomness demands:
 
-* **The round trip is a mean.** BBR's minimum over single packets is the luckiest draw of several random delays, and
-  a window computed from it starves the path. Here every round trip's samples are averaged, and the minimum is taken over
-  those averages: jitter averages out, a queue does not hide, because it lifts all samples of its round.
+* **The round trip is a mean.** BBR's minimum over single packets is the luckiest draw of several random
+  delays, and a window computed from it starves the path. Here every round trip's samples are averaged, and
+  the minimum is taken over those averages: jitter averages out, a queue does not hide, because it lifts all
+  samples of its round.
 * **Loss is ignored up to 20 % of a round.** Beyond that a queue overflows (or the path is hopeless), and the
   amount in flight is held to what got through, with a slow probe upward.
-* **Extra window for acknowledgements that come in bunches**, since our receivers acknowledge only six times a round.
+* **Extra window for acknowledgements that come in bunches**, since our receivers acknowledge only six times a
+  round.
 
-Fairness: flows of one tunnel share the tunnel's pace by the stack's turn-taking. Against loss-based flows on an
-ordinary bottleneck it behaves like BBR version 1 with an upper bound on loss; choose ``cubic`` where that matters.
+Fairness: flows of one tunnel share the tunnel's pace by the stack's turn-taking. Against loss-based flows on
+an ordinary bottleneck it behaves like BBR version 1 with an upper bound on loss; choose ``cubic`` where that
+matters.
 """
 
 from __future__ import annotations
@@ -25,8 +28,8 @@ from enum import Enum
 
 from smolmix_web.net.tcp.congestion import INFINITE, AckSample, CongestionControl, register
 
-# Startup doubles the window every round trip, and triples it while it is small: with round trips of seconds each
-# counts, and 64 packets fit into any queue.
+# Startup doubles the window every round trip, and triples it while it is small: with round trips of seconds
+# each counts, and 64 packets fit into any queue.
 _STARTUP_GAIN = 4.0
 _TRIPLE_SEGMENTS = 64
 _CYCLE = (1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
@@ -34,8 +37,8 @@ _WINDOW_GAIN = 1.5
 _BANDWIDTH_ROUNDS = 10
 _FULL_GROWTH = 1.25
 _FULL_ROUNDS = 3
-# Startup also ends at once when the mean of the last samples shows a queue; three rounds without growth take long when
-# the queue itself makes rounds longer. Half as much again is beyond the scatter of twelve samples.
+# Startup also ends at once when the mean of the last samples shows a queue; three rounds without growth take
+# long when the queue itself makes rounds longer. Half as much again is beyond the scatter of twelve samples.
 _QUEUE_GROWTH = 1.5
 _QUEUE_SAMPLES = 12
 _REFILL_GROWTH = 1.2
@@ -225,7 +228,8 @@ class Mixnet(CongestionControl):
         """Random: the model knows the rate. Overflow is seen in :meth:`_review_loss`."""
 
     def on_timeout(self, in_flight: int, now: float) -> None:
-        """Nothing came back for a whole time-out: probe with one segment; the model returns with the next ACK."""
+        """Nothing came back for a whole time-out: probe with one segment; the model returns with the next
+        ACK."""
         if self._held is None:
             self._held = self.window
         self.window = self.mss

@@ -98,8 +98,8 @@ class Rack:
 
     @staticmethod
     def bound(rtt: RttEstimator) -> float:
-        """Largest reordering window. The RFC says SRTT; where delays are as random as the round trip is long (0.1 s
-        path, 120 ms of jitter) originals do arrive two round trips late."""
+        """Largest reordering window. The RFC says SRTT; where delays are as random as the round trip is long
+        (0.1 s path, 120 ms of jitter) originals do arrive two round trips late."""
         return max(rtt.smoothed, min(2 * rtt.smoothed, 6 * rtt.variation))
 
     def detect(self, board: Scoreboard, now: float, window: float) -> tuple[list[Sent], float | None]:

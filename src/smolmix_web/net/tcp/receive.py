@@ -143,9 +143,9 @@ class Receiver:
     def sack_blocks(self, room: int) -> tuple[tuple[int, int], ...]:
         """Up to ``room`` blocks as 32-bit numbers.
 
-        D-SACK first (RFC 2883), then the island that changed last (RFC 2018 section 4), then the lowest that no ACK
-        has shown yet, because the sender will first lose patience with those; then older ones in turn, in case
-        the ACK that showed them was lost.
+        D-SACK first (RFC 2883), then the island that changed last (RFC 2018 section 4), then the lowest that
+        no ACK has shown yet, because the sender will first lose patience with those; then older ones in turn,
+        in case the ACK that showed them was lost.
         """
         blocks: list[tuple[int, int]] = []
         islands = self.islands
@@ -211,9 +211,9 @@ class Receiver:
     def tune(self, seq_end: int, now: float, rtt: float) -> bool:
         """Grow the window when half of it is in use and the application keeps up; whether it grew.
 
-        Holes stop the application without its fault, so what counts is not what it has taken (dynamic right-sizing)
-        but what arrived, and that little of it waits to be read. Fourfold, because the sender's next and larger window
-        is on its way before it hears of this.
+        Holes stop the application without its fault, so what counts is not what it has taken (dynamic
+        right-sizing) but what arrived, and that little of it waits to be read. Fourfold, because the sender's
+        next and larger window is on its way before it hears of this.
         """
         if now - self._tune_at > rtt:
             self._tune_at, self._tune_from = now, seq_end

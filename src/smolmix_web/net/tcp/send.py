@@ -276,8 +276,8 @@ class Sender:
                 now,
                 minimum_rtt,
                 first_early and record is first,
-                # Only at the left edge does the ACK tell when a segment arrived: what lies behind may have arrived
-                # long ago without being shown in a SACK block.
+                # Only at the left edge does the ACK tell when a segment arrived: what lies behind may have
+                # arrived long ago without being shown in a SACK block.
                 bound if record is first_late else 0.0,
             )
             if record.transmissions == 1:
@@ -338,9 +338,9 @@ class Sender:
         return False
 
     def _measure(self, first: Sent | None, echo_age: float | None, now: float) -> None:
-        """One round-trip sample for the time-out, of the segment at the left edge (what follows a filled hole may have
-        arrived long ago). If it was sent more than once, the timestamp tells which transmission is meant (RFC 7323
-        section 4); without timestamps there is no sample (Karn's rule)."""
+        """One round-trip sample for the time-out, of the segment at the left edge (what follows a filled hole
+        may have arrived long ago). If it was sent more than once, the timestamp tells which transmission is
+        meant (RFC 7323 section 4); without timestamps there is no sample (Karn's rule)."""
         if first is None:
             return
         if first.transmissions == 1:
@@ -559,11 +559,14 @@ class Sender:
     # -- zero windows ------------------------------------------------------------------------------
 
     def _probe_window(self, now: float) -> None:
-        """Send one byte into a closed window; its retransmissions are the further probes."""
+        """Send what a small window takes, one byte into a closed one; retransmissions are the further
+        probes."""
         self.persist_at = NEVER
-        if self.end <= self.nxt and not (self.fin_wanted and self.nxt == self.end):
+        available = self.end - self.nxt
+        if available <= 0:
             return
-        record = self._send_new(self.nxt + 1, now)
+        size = max(min(available, self.mss, self.una + self.wnd - self.nxt), 1)
+        record = self._send_new(self.nxt + size, now)
         self._window_probe = record
         self._pending_probe = record
         self.rtx_is_probe = False
