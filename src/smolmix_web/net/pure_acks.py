@@ -43,8 +43,9 @@ def ack_info(packet: bytes) -> AckInfo | None:
         return None
     header = (packet[start + 12] >> 4) * 4
     ack = int.from_bytes(packet[start + 8 : start + 12], "big")
-    pure = len(packet) == start + header and not flags & _OTHER_FLAGS and not _has_dsack(packet, start,
-    header, ack) return AckInfo(addresses + packet[start : start + 4], ack, pure)
+    bare = len(packet) == start + header and not flags & _OTHER_FLAGS
+    pure = bare and not _has_dsack(packet, start, header, ack)
+    return AckInfo(addresses + packet[start : start + 4], ack, pure)
 
 
 def _has_dsack(packet: bytes, start: int, header: int, ack: int) -> bool:

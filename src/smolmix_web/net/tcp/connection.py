@@ -178,10 +178,9 @@ class TcpConnection:
         data = rx.take(max_bytes)
         if data and self.state is not State.CLOSED:
             self._stack.receive_memory -= len(data)
-            if rx.fin is None and self.state in _RECEIVING:
-                if rx.window_would_open():
-                    self._acks.due = True
-                    self._stack.wake(self)
+            if rx.fin is None and self.state in _RECEIVING and rx.window_would_open():
+                self._acks.due = True
+                self._stack.wake(self)
         return data
 
     def shutdown_write(self, now: float) -> None:
