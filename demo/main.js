@@ -79,7 +79,10 @@ async function loadConfig() {
 
 const config = await loadConfig();
 const optionForm = makeOptionForm(get('option-groups', HTMLElement), config.options);
-const packets = new PacketPanel(get('chart', SVGElement), get('counters', HTMLElement));
+const packets = new PacketPanel(get('chart', SVGElement), get('counters', HTMLElement), {
+  out: get('rate-out', HTMLElement),
+  in: get('rate-in', HTMLElement),
+});
 urlField.value = config.sites[0] ?? '';
 get('sites', HTMLDataListElement).append(...config.sites.map((site) => new Option(site, site)));
 
@@ -116,6 +119,7 @@ tunnelEvents.addEventListener('statechange', (event) => {
     progressBar.value = 0;
     stageText.textContent = state === 'failed' ? 'Nothing leaves this page now.' : reason;
     infoList.hidden = true;
+    packets.reset();
   }
 });
 
@@ -143,7 +147,7 @@ function lightUp(stops, anew = false) {
 function showInfo(info) {
   const facts = [
     ['Gateway', info.gateway],
-    ['at', info.gatewayUrl],
+    ['reached at', info.gatewayUrl],
     ['Exit', info.exit],
     ['IPv4', info.ipv4],
     ['IPv6', info.ipv6],

@@ -7,7 +7,7 @@
 /** @import {TunnelStats} from '../worker/smolmix.js' */
 
 /** Points kept; one a second. */
-const SPAN = 120;
+const SPAN = 60;
 const WIDTH = 600;
 const HEIGHT = 120;
 
@@ -32,9 +32,16 @@ export class PacketPanel {
   /** @type {Map<string, HTMLElement>} */
   #values = new Map();
 
-  /** @param {Element} chart an SVG element @param {Element} counters a dl */
-  constructor(chart, counters) {
+  #now;
+
+  /**
+   * @param {Element} chart an SVG element
+   * @param {Element} counters a dl
+   * @param {{out: Element, in: Element}} now where the present rates are written
+   */
+  constructor(chart, counters, now) {
     this.#chart = chart;
+    this.#now = now;
     for (const [label] of SHOWN) {
       const group = document.createElement('div');
       const term = document.createElement('dt');
@@ -48,9 +55,10 @@ export class PacketPanel {
     this.#draw();
   }
 
-  /** A new tunnel counts from zero. */
+  /** A new tunnel counts from zero; without one nothing moves. */
   reset() {
     this.#last = null;
+    this.#now.out.textContent = this.#now.in.textContent = '0';
   }
 
   /** @param {TunnelStats} stats */
@@ -66,7 +74,10 @@ export class PacketPanel {
     };
     if (this.#last && now.time > this.#last.time) {
       const seconds = now.time - this.#last.time;
-      this.#rates.push({ out: (now.out - this.#last.out) / seconds, in: (now.in - this.#last.in) / seconds });
+      const rate = { out: (now.out - this.#last.out) / seconds, in: (now.in - this.#last.in) / seconds };
+      this.#rates.push(rate);
+      this.#now.out.textContent = rate.out.toFixed(0);
+      this.#now.in.textContent = rate.in.toFixed(0);
       this.#rates.splice(0, this.#rates.length - SPAN);
       this.#draw();
     }

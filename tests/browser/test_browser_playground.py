@@ -77,7 +77,7 @@ async def test_a_wrong_option_is_explained(context: BrowserContext, site: str) -
     await page.get_by_text("Options", exact=True).click()
     await page.get_by_label("First resolver").fill("nonsense")
     await page.get_by_role("button", name="Set up").click()
-    await expect(page.locator("#setup-error")).to_contain_text("primaryDns")
+    await expect(page.locator("#setup-error")).to_contain_text("primaryDns", timeout=SETTINGS.SETUP_TIMEOUT)
     await page.get_by_label("First resolver").fill("")
     await set_up(page)
     await expect(page.locator("#setup-error")).to_be_hidden()
