@@ -91,6 +91,7 @@ class Tunnel:
         self.state_reason = "not connected yet"
         self._platform = platform
         self._on_event = on_event
+        self._traffic: ClientConfig | None = None
         self._keystore = Keystore(platform.storage(options.client_id))
         self._identity: Identity | None = None
         self._topology: Topology | None = None
@@ -114,16 +115,19 @@ class Tunnel:
         *,
         platform: Platform | None = None,
         on_event: Observer | None = None,
+        traffic: ClientConfig | None = None,
     ) -> Tunnel:
         """Set a tunnel up and wait until it is ready.
 
         :param platform: where we run; found out when not given.
         :param on_event: called with every :class:`StateChange` and :class:`Progress`.
+        :param traffic: delays, pacing and cover instead of what ``options`` say (measurements, experiments).
         :raises OptionError: an option cannot be used.
         :raises DirectoryError, DirectoryUnavailable: no usable directory.
         :raises NetworkError, DeadlineError: no gateway or no exit could be reached.
         """
         tunnel = cls(options or TunnelOptions(), platform or current_platform(), on_event)
+        tunnel._traffic = traffic
         logger.info("setting up (directory %s)", tunnel.options.network)
         try:
             await tunnel._set_up()
@@ -263,7 +267,8 @@ class Tunnel:
         nym = NymClient(
             keys,
             gateway,
-            ClientConfig(
+            self._traffic
+            or ClientConfig(
                 disable_poisson=self.options.disable_poisson_traffic,
                 disable_cover=self.options.disable_cover_traffic,
                 fill_surbs=True,
