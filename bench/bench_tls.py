@@ -1,8 +1,8 @@
 """TLS client: full handshakes per second and bulk decryption, beside ``ssl`` and ``tlslite-ng``.
 
 All three clients talk to the same kind of server, Python's ``ssl`` on memory BIOs, with the same ECDSA P-256
-certificate under the same root; only the time that the *client* spends is counted. Bulk is 16 KiB records. The
-raw rate is what the provider's AEAD does with such records and nothing around it.
+certificate under the same root; only the time that the *client* spends is counted. Bulk is 16 KiB records.
+The raw rate is what the provider's AEAD does with such records and nothing around it.
 
 Run with ``python bench/bench_tls.py [seconds per figure]``.
 """
@@ -237,8 +237,8 @@ def bulk_megabytes_per_second(client: Any, context: ssl.SSLContext, seconds: flo
 
 
 def raw_megabytes_per_second(name: Any, key_length: int, seconds: float, *, fresh: bool) -> float:
-    """The provider's AEAD alone. ``fresh``: on records that were just made, as in a download; otherwise on one
-    record again and again, which stays in the processor's nearest cache.
+    """The provider's AEAD alone. ``fresh``: on records that were just made, as in a download; otherwise on
+    one record again and again, which stays in the processor's nearest cache.
     """
     aead = crypto.provider().aead(name, bytes(key_length))
     header, count = b"\x17\x03\x03\x40\x11", OurClient.bulk_records

@@ -1,9 +1,9 @@
 """A TLS server for tests that can be made to misbehave in any single message.
 
-``TamperingServer`` speaks TLS 1.3 and 1.2 without I/O, on our own messages, schedules and records, with ECDHE and one
-certificate. Before a message leaves, ``tamper(name, raw)`` may replace it by any list of messages. The server's
-transcript takes what was sent (``honest_transcript=False``) or what should have been sent, as when somebody
-on the way changes it. Nothing here is used by the product.
+``TamperingServer`` speaks TLS 1.3 and 1.2 without I/O, on our own messages, schedules and records,
+with ECDHE and one certificate. Before a message leaves, ``tamper(name, raw)`` may replace it by any list
+of messages. The server's transcript takes what was sent (``honest_transcript=False``) or what should have
+been sent, as when somebody on the way changes it. Nothing here is used by the product.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def natural_scheme(issued: Issued) -> SignatureScheme:
 
 
 class TamperingServer:
-    """Feed with :meth:`receive`, take bytes with :meth:`take`. Attributes may be changed before the first byte."""
+    """Feed with :meth:`receive`, take bytes with :meth:`take`. Attributes may be changed before that."""
 
     def __init__(
         self,

@@ -141,6 +141,11 @@ class TlsClient:
         self._core.key_update_queued = False
         return self._core.records.take_output()
 
+    @property
+    def wants_to_send(self) -> bool:
+        """Whether :meth:`data_to_send` has something."""
+        return self._core.records.has_output
+
     def receive_data(self, data: bytes) -> None:
         """Bytes from the connection, in any portions.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -59,8 +60,9 @@ class TlsStream:
         self._lower = lower
         self._client = client
         self._info: HandshakeComplete | None = None
-        self._plaintext = bytearray()
+        self._chunks: deque[bytes] = deque()
         self._eof = False
+        self._error: TlsError | None = None
         self._closed = False
         self._write_lock = asyncio.Lock()
         self._flusher: asyncio.Task[None] | None = None
@@ -94,28 +96,25 @@ class TlsStream:
         """:raises TlsTruncated: the connection ended without close_notify.
         :raises TlsError: the server broke the protocol.
         """
-        while not self._plaintext:
+        while not self._chunks:
             if self._eof:
                 return b""
             if self._closed:
                 raise TunnelClosed("the stream was closed")
+            if self._error is not None:
+                raise self._error
             try:
                 await self._receive()
-            except TlsError:
-                self._take_events()
-                self._flush_soon()
-                if self._plaintext:
-                    break  # what came before the error first; the next read raises it again
-                raise
+            except TlsError as error:
+                self._error = error  # raised once what came before it has been read
             self._take_events()
-            self._flush_soon()
-        if max_bytes >= len(self._plaintext):
-            taken = bytes(self._plaintext)
-            self._plaintext.clear()
-        else:
-            taken = bytes(self._plaintext[:max_bytes])
-            del self._plaintext[:max_bytes]
-        return taken
+            if self._client.wants_to_send or self._error is not None:
+                self._flush_soon()
+        chunk = self._chunks.popleft()
+        if len(chunk) > max_bytes:
+            self._chunks.appendleft(chunk[max_bytes:])
+            chunk = chunk[:max_bytes]
+        return chunk
 
     async def _receive(self) -> None:
         data = await self._lower.read(_READ_CHUNK)
@@ -127,7 +126,7 @@ class TlsStream:
     def _take_events(self) -> None:
         while (event := self._client.next_event()) is not None:
             if isinstance(event, DataReceived):
-                self._plaintext += event.data
+                self._chunks.append(event.data)
             elif isinstance(event, HandshakeComplete):
                 self._info = event
             else:
@@ -171,6 +170,8 @@ class TlsStream:
     async def _flush(self) -> None:
         with suppress(SmolmixError, OSError):
             await self._write_pending()
+        if self._error is not None:
+            self._lower.abort()  # the alert is out; nothing sensible can follow
 
     # -- end -----------------------------------------------------------------------------------------
 

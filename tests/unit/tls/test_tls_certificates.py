@@ -277,7 +277,7 @@ def test_mutual_cross_signatures_do_not_loop(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", VERIFIERS)
 def test_a_thicket_of_intermediates_is_given_up(kind: str) -> None:
-    """Many certificates with one name and different keys, all signing each other's name: exponential paths."""
+    """Many certificates with one name and different keys, all signing each other: exponential paths."""
     thicket = [Authority("Thicket", serial=number) for number in range(30)]
     crossed = tuple(
         Authority("Thicket", issuer=thicket[(n + 1) % 30], serial=n).certificate for n in range(30)
@@ -483,8 +483,8 @@ def test_x509_limbo_with_our_validator() -> None:
     assert len(limbo.cases()) == 104
 
 
-#: Verdicts of ``cryptography``'s verifier that differ, with the reason. None of them lets a server in that TLS
-#: should refuse: TLS gives it neither revocation lists nor a depth.
+#: Verdicts of ``cryptography``'s verifier that differ, with the reason. None of them lets a server in that
+#: TLS should refuse: TLS gives it neither revocation lists nor a depth.
 LIMBO_CRYPTOGRAPHY = {
     "crl::revoked-certificate-with-crl": "it takes no revocation lists",
     "crl::crlnumber-missing": "it takes no revocation lists",

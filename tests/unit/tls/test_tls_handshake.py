@@ -1,4 +1,4 @@
-"""Handshakes that succeed: every version, suite, group, key and option, and what the user is told about them."""
+"""Handshakes that succeed: every version, suite, group, key and option, and what the user is told."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The engine reproduces the traces of RFC 8448 byte for byte: every record it sends, every byte it reads.
 
-The hello of those traces is NSS's, so its list of extensions is laid into the engine; key shares, binder, records and
-all that follows are our own. The server's certificate is a self-signed one with a 1,024-bit RSA key, which our
-verifiers refuse as they should: here, and nowhere else, a stand-in takes it.
+The hello of those traces is NSS's, so its list of extensions is laid into the engine; key shares, binder,
+records and all that follows are our own. The server's certificate is a self-signed one with a 1,024-bit RSA
+key, which our verifiers refuse as they should: here, and nowhere else, a stand-in takes it.
 """
 
 from __future__ import annotations

@@ -44,15 +44,12 @@ def fails(server: TamperingServer, client: TlsClient | None = None) -> TlsError:
     """The error that ends the handshake; nothing may have been given to the user by then."""
     client = client or make_client()
     server_saw_garbage = False
+    try:
+        carry(client, server)
+    except TlsError as found:
+        server_saw_garbage = found.host != NAME  # the server's own records raise the same classes
     with pytest.raises(TlsError) as caught:
-        try:
-            carry(client, server)
-        except TlsError as error:
-            if error.host != NAME:  # the server's own records raise the same classes
-                server_saw_garbage = True
-            else:
-                raise
-        client.receive_eof()
+        client.receive_eof()  # the end at last; or the error once more
     error = caught.value
     assert not client.connected
     assert client.next_event() is None, "nothing reaches the user from an unauthenticated server"
@@ -168,14 +165,12 @@ def test_flipped_bits_in_records(version: ProtocolVersion) -> None:
         server.receive(client.data_to_send())
         flight = bytearray(server.take())
         flight[place % len(flight)] ^= 0x10
-        with pytest.raises(TlsError):
+        try:
             client.receive_data(bytes(flight))
-            try:
-                carry(client, server)
-            except TlsError as error:
-                if error.host != NAME:
-                    raise e.DecodeError("the server gave up, as it should") from None
-                raise
+            carry(client, server)
+        except TlsError:
+            pass  # the client's, or the server's at what the client then sends
+        with pytest.raises(TlsError):
             client.receive_eof()
         assert not client.connected
         assert client.next_event() is None
@@ -746,18 +741,21 @@ def test_close_notify_during_the_handshake() -> None:
 )
 def test_endless_administration_is_refused(flood: Callable[[TamperingServer], None]) -> None:
     made = connect()
+    for _ in range(60):
+        flood(made.server)
+        carry(made.client, made.server)
+    for _ in range(60):
+        flood(made.server)
     with pytest.raises(e.UnexpectedMessage):
-        for _ in range(1000):
-            flood(made.server)
-            carry(made.client, made.server)
+        carry(made.client, made.server)
 
 
 def test_endless_empty_records_are_refused() -> None:
     made = connect()
+    for _ in range(10_000):
+        made.server.records.push(ContentType.APPLICATION_DATA, b"")
     with pytest.raises(e.UnexpectedMessage):
-        for _ in range(10_000):
-            made.server.records.push(ContentType.APPLICATION_DATA, b"")
-            made.client.receive_data(made.server.take())
+        made.client.receive_data(made.server.take())
 
 
 def test_handshake_message_longer_than_any() -> None:
