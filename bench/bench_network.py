@@ -1,0 +1,106 @@
+"""What a user waits for, over the local network: time to ready, a small GET, a large download.
+
+The network runs in a process of its own, as on a user's machine; every hop is real. Two rows: mixing delays
+of 0 without pacing (what the software costs), and the official defaults (what the anonymity costs: 15 ms mean
+delay at each mix, one packet every 20 ms, cover traffic). Run it with ``python bench/bench_network.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from smolmix_web.nym.config import ClientConfig
+from smolmix_web.options import TunnelOptions
+from smolmix_web.platform.native import NativePlatform
+from smolmix_web.tunnel import Tunnel
+
+NO_DELAYS = ClientConfig(
+    average_packet_delay=0.0, average_ack_delay=0.0, disable_poisson=True, disable_cover=True, fill_surbs=True
+)
+DEFAULTS = ClientConfig(fill_surbs=True)
+ROWS = {"no delays, no pacing": NO_DELAYS, "official defaults": DEFAULTS}
+
+
+@contextlib.asynccontextmanager
+async def local_network() -> AsyncIterator[dict[str, Any]]:
+    """A local network in another process; yields its description."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "smolmix_web",
+        "network",
+        "--json",
+        stdout=asyncio.subprocess.PIPE,
+        limit=1 << 20,
+    )
+    assert process.stdout is not None
+    try:
+        lines = []
+        async with asyncio.timeout(30):
+            while not lines or lines[-1] != b"}\n":
+                lines.append(await process.stdout.readline())
+        yield json.loads(b"".join(lines))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+
+
+async def measure_row(network: dict[str, Any], traffic: ClientConfig, megabytes: int) -> dict[str, float]:
+    """Seconds and rates of one traffic shape."""
+    options = TunnelOptions(
+        network=network["directory"],
+        force_tls=False,
+        preferred_gateway=network["nodes"]["entry"]["identity"],
+        trust_anchors=network["trustAnchors"],
+    )
+    started = time.perf_counter()
+    async with await Tunnel.connect(options, platform=NativePlatform(), traffic=traffic) as tunnel:
+        ready = time.perf_counter() - started
+        gets = [await timed_get(tunnel, "http://web.test/bytes/1000") for _ in range(11)]
+        secure = await timed_get(tunnel, "https://web.test/bytes/1000")
+        download = await timed_get(tunnel, f"http://web.test/bytes/{megabytes * 1_000_000}")
+        sent = tunnel.stats()["nym"]
+    return {
+        "time to ready, s": ready,
+        "first GET (DNS, TCP, HTTP), s": gets[0],
+        "GET on a warm connection, s (median of 10)": statistics.median(gets[1:]),
+        "first HTTPS GET (DNS, TCP, TLS 1.3, HTTP), s": secure,
+        f"{megabytes} MB download, s": download,
+        "download, KB/s": megabytes * 1000 / download,
+        "packets sent": float(sent["realSent"]),
+        "cover packets sent": float(sent["coverSent"]),
+    }
+
+
+async def timed_get(tunnel: Tunnel, url: str) -> float:
+    started = time.perf_counter()
+    response = await tunnel.fetch(url)
+    await response.read()
+    return time.perf_counter() - started
+
+
+async def measure(megabytes: int = 1) -> dict[str, dict[str, float]]:
+    """All rows by name."""
+    async with local_network() as network:
+        return {name: await measure_row(network, traffic, megabytes) for name, traffic in ROWS.items()}
+
+
+def main() -> None:
+    rows = asyncio.run(measure())
+    names = list(next(iter(rows.values())))
+    print("| CPython, local network | " + " | ".join(rows) + " |")
+    print("|---|" + "---|" * len(rows))
+    for name in names:
+        print(f"| {name} | " + " | ".join(f"{row[name]:,.2f}" for row in rows.values()) + " |")
+
+
+if __name__ == "__main__":
+    main()
