@@ -95,12 +95,13 @@ def own_build_info() -> BuildInfo:
 class ExitConfig:
     """How an exit behaves. ``way_out`` None: a user-space exit made of the fields after it.
 
+    :ivar ipr: bounded to 4,096 clients by default: sender tags cost nothing, and each client takes memory
     :ivar policy: rules for destinations; mapped addresses obey them too
     :ivar allow_local_ips: let clients reach loopback and private networks
     :ivar tun: send what is not mapped through a TUN device and the kernel's NAT (Linux, root)
     """
 
-    ipr: IprServerConfig = field(default_factory=IprServerConfig)
+    ipr: IprServerConfig = field(default_factory=lambda: IprServerConfig(max_clients=4096))
     client: ClientConfig = field(default_factory=router_client_config)
     policy: ExitPolicy = field(default_factory=lambda: parse_policy(DEFAULT_POLICY))
     allow_local_ips: bool = False
@@ -126,20 +127,11 @@ class ExitService:
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self.config = config or ExitConfig()
-        self.way_out: WayOut = self._make_way_out(random_bytes)
         self._keys = keys
         self._gateway_identity = gateway_identity
         self._random_bytes = random_bytes
-        if self.config.ipr.build_info == NO_BUILD_INFO:
-            ipr_config = replace(self.config.ipr, build_info=own_build_info())
-        else:
-            ipr_config = self.config.ipr
-        request_filter = RequestFilter(
-            self.config.policy,
-            allow_local_ips=self.config.allow_local_ips,
-            exempt=lambda address, port: self.config.address_map.covers(address),
-        )
-        self.ipr = IprServer(config=ipr_config, allows=request_filter.allows, random_bytes=random_bytes)
+        self.way_out: WayOut = self._make_way_out(random_bytes)
+        self.ipr = self._make_router()
         self.address: Recipient = keys.recipient(gateway_identity)
         self.nym: NymClient | None = None
         self._clients: dict[bytes, ExitClient] = {}
@@ -149,6 +141,18 @@ class ExitService:
         self._soon: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.pushes_dropped = 0
+
+    def _make_router(self) -> IprServer:
+        config = self.config
+        ipr_config = config.ipr
+        if ipr_config.build_info == NO_BUILD_INFO:
+            ipr_config = replace(ipr_config, build_info=own_build_info())
+        request_filter = RequestFilter(
+            config.policy,
+            allow_local_ips=config.allow_local_ips,
+            exempt=lambda address, port: config.address_map.covers(address),
+        )
+        return IprServer(config=ipr_config, allows=request_filter.allows, random_bytes=self._random_bytes)
 
     def _make_way_out(self, random_bytes: Callable[[int], bytes]) -> WayOut:
         config = self.config
@@ -177,6 +181,8 @@ class ExitService:
         await self.way_out.start(self._wake)
         self._loop = asyncio.get_running_loop()
         self._send_mix_packet = send_mix_packet
+        # After a stop nothing of before is known, as when a program starts anew.
+        self.ipr = self._make_router()
         self.nym = NymClient(
             self._keys,
             self._gateway_identity,

@@ -188,6 +188,8 @@ class UserspaceExit:
         self.stats = UserspaceStats()
         self.clock: Callable[[], float] = lambda: 0.0
         self._wake: Callable[[], None] = lambda: None
+        self._connected: dict[bytes, ExitClient] = {}
+        # Clients that have sent a packet; the others cost no stack.
         self._clients: dict[bytes, _Client] = {}
         # Clients whose stack may have something to do; ordered, so that all get their turn.
         self._dirty: dict[bytes, _Client] = {}
@@ -201,29 +203,34 @@ class UserspaceExit:
     async def stop(self) -> None:
         tasks = [task for client in self._clients.values() for task in client.connecting]
         now = self.clock()
-        for client in list(self._clients.values()):
-            self.client_gone(client.client, now)
+        for client in list(self._connected.values()):
+            self.client_gone(client, now)
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.sleep(0)  # aborted transports close their sockets in the next turn of the loop
 
     def client_connected(self, client: ExitClient, now: float) -> None:
-        self._clients[client.tag] = _Client(self, client)
-        self._sweep_at = self._sweep_at or now + _SWEEP_INTERVAL
+        self._connected[client.tag] = client
 
     def client_gone(self, client: ExitClient, now: float) -> None:
-        own = self._clients.get(client.tag)
-        if own is not None and own.client.ipv4 == client.ipv4:
-            del self._clients[client.tag]
+        # A client that connected again has other addresses by now; the news about its old ones is no news.
+        if self._connected.get(client.tag) != client:
+            return
+        del self._connected[client.tag]
+        own = self._clients.pop(client.tag, None)
+        if own is not None:
             self._dirty.pop(client.tag, None)
             own.close(now)
 
     def receive_packet(self, client: ExitClient, packet: bytes, info: PacketInfo, now: float) -> None:
-        own = self._clients.get(client.tag)
-        if own is None:
+        if client.tag not in self._connected:
             return
         if info.protocol in (ICMP, ICMPV6) and self._swallows(info.destination):
             self.stats.swallowed += 1
             return
+        own = self._clients.get(client.tag)
+        if own is None:
+            own = self._clients[client.tag] = _Client(self, client)
+            self._sweep_at = self._sweep_at or now + _SWEEP_INTERVAL
         own.stack.receive_packet(packet, now)
         self._dirty[client.tag] = own
 
@@ -266,7 +273,7 @@ class UserspaceExit:
 
     def counts(self) -> dict[str, int]:
         """What is open now, over all clients."""
-        counts: Counter[str] = Counter(clients=len(self._clients))
+        counts: Counter[str] = Counter(clients=len(self._connected), tcp_connections=0, udp_flows=0)
         for client in self._clients.values():
             counts["tcp_connections"] += len(client.relays)
             counts["udp_flows"] += len(client.udp)

@@ -300,6 +300,20 @@ async def test_rubbish_is_survived(config: ExitConfig) -> None:
         assert network.service.ipr.stats.malformed >= 2
 
 
+async def test_a_restarted_exit_knows_nobody_and_serves_again(config: ExitConfig) -> None:
+    async with exit_network(config) as network:
+        client = network.add_client()
+        await client.connect_exit()
+        old = await client.connect_tcp(ECHO, 7)
+        await network.service.stop()
+        await network.start()
+        old.send(b"anybody there?", client.now)
+        await client.until(lambda: network.service.ipr.stats.unknown_source > 0)
+        client.ipr.close(client.now)
+        await client.connect_exit()
+        assert (await client.connect_tcp(ECHO, 7)).state is State.ESTABLISHED
+
+
 async def test_stopping_leaves_nothing_behind(config: ExitConfig) -> None:
     async with nothing_left_behind():
         async with exit_network(config) as network:

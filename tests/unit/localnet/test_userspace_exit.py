@@ -54,7 +54,7 @@ async def test_bytes_go_both_ways_and_each_side_ends_by_itself(internet: TestInt
         assert bytes(received) == data
         connection.shutdown_write(b.now)
         assert await b.read_all(connection) == b""
-        await b.until(lambda: not b.way_out.counts().get("tcp_connections"))
+        await b.until(lambda: not b.way_out.counts()["tcp_connections"])
 
 
 async def test_the_client_may_stop_sending_and_still_read(internet: TestInternet) -> None:
@@ -116,7 +116,7 @@ async def test_a_client_that_does_not_read_stops_the_server(internet: TestIntern
         assert not relay._reading
         assert relay.connection.unsent <= 4 * 1024 * 1024
         connection.abort(b.now)
-        await b.until(lambda: not b.way_out.counts().get("tcp_connections"))
+        await b.until(lambda: not b.way_out.counts()["tcp_connections"])
 
 
 async def test_a_server_that_does_not_read_stops_the_client(internet: TestInternet) -> None:
@@ -507,7 +507,7 @@ async def test_stopping_leaves_nothing_behind(internet: TestInternet) -> None:
             sock.send_to(b"x", None, b.now)
             b.pump()
             assert b.way_out.counts() == {"clients": 1, "tcp_connections": 6, "udp_flows": 1}
-        assert b.way_out.counts() == {"clients": 0}
+        assert not any(b.way_out.counts().values())
         await asyncio.sleep(0.05)
 
 
@@ -518,7 +518,7 @@ async def test_a_client_that_goes_takes_its_connections_with_it(internet: TestIn
         await b.until(lambda: bool(service._connections))
         b.way_out.client_gone(CLIENT, b.now)
         await b.until(lambda: not service._connections)
-        assert b.way_out.counts() == {"clients": 0}
+        assert not any(b.way_out.counts().values())
         assert b.way_out.poll_at() is None
     gc.collect()
 
