@@ -101,6 +101,7 @@ class Stack:
         self._udp: dict[int, list[UdpSocket]] = {}
         self._udp_any: UdpAnySocket | None = None
         self._ready: deque[TcpConnection] = deque()
+        self._woken: list[TcpConnection] = []
         self._timers: list[tuple[float, int, TcpConnection]] = []
         self._timer_count = 0
         self._control: deque[bytes] = deque()
@@ -351,6 +352,7 @@ class Stack:
 
     def poll_at(self) -> float | None:
         """Next instant at which :meth:`handle_timer` is wanted, or ``None``."""
+        self._schedule_woken()
         timers = self._timers
         while timers:
             deadline, _count, connection = timers[0]
@@ -362,6 +364,7 @@ class Stack:
     def handle_timer(self, now: float) -> None:
         """Time has passed."""
         self._now = now
+        self._schedule_woken()
         timers = self._timers
         due = []
         while timers and timers[0][0] <= now:
@@ -374,6 +377,13 @@ class Stack:
                 connection.handle_timer(now)
             self._schedule(connection)
         self._reassembler.expire(now)
+
+    def _schedule_woken(self) -> None:
+        """Deadlines that changed since the last look, of connections whose packets were perhaps not taken yet."""
+        woken, self._woken = self._woken, []
+        for connection in woken:
+            connection.woken = False
+            self._schedule(connection)
 
     def _schedule(self, connection: TcpConnection) -> None:
         deadline = connection.poll_at()
@@ -475,6 +485,9 @@ class Stack:
         if not connection.queued:
             connection.queued = True
             self._ready.append(connection)
+        if not connection.woken:
+            connection.woken = True
+            self._woken.append(connection)
 
     def established(self, connection: TcpConnection) -> None:
         if isinstance(connection.listener, TcpListener):

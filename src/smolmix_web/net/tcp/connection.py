@@ -113,6 +113,7 @@ class TcpConnection:
         self._syn_at = NEVER
         # bookkeeping of the stack
         self.queued = False
+        self.woken = False
         self.scheduled_at = NEVER
         self.listener: object | None = None
         self.deferred = False
