@@ -48,7 +48,6 @@ from smolmix_web.nym import base58
 from smolmix_web.nym.client import NymClient
 from smolmix_web.nym.config import ClientConfig
 from smolmix_web.nym.keys import ClientKeys
-from smolmix_web.nym.rotation import KeyRotationInfo as EpochClock
 from smolmix_web.nym.topology import Topology
 from smolmix_web.options import TunnelOptions, camel_case, parse_socket_address
 from smolmix_web.platform import Platform, current_platform
@@ -279,7 +278,7 @@ class Tunnel:
         unix_time = self._platform.unix_time()
         nym.set_topology(self._known_topology(), now, unix_time=unix_time)
         if self._key_rotation is not None:
-            nym.set_key_rotation(_epoch_clock(self._key_rotation), now, unix_time)
+            nym.set_key_rotation(self._key_rotation.clock, now, unix_time)
         session = GatewayClient(
             keys.identity_seed,
             gateway,
@@ -623,16 +622,6 @@ async def _first_to_connect(driver: Driver, addresses: Iterable[str], port: int,
         except (NetworkError, TimeoutError) as error:
             problem = error
     raise problem
-
-
-def _epoch_clock(info: KeyRotationInfo) -> EpochClock:
-    return EpochClock(
-        validity_epochs=info.validity_epochs,
-        initial_epoch_id=info.initial_epoch_id,
-        current_absolute_epoch_id=info.current_absolute_epoch_id,
-        current_epoch_start=info.current_epoch_start,
-        epoch_duration=info.epoch_duration,
-    )
 
 
 def _numbers(stats: Any) -> dict[str, Any]:
