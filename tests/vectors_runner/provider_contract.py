@@ -43,6 +43,11 @@ def wrong_calls(provider: Provider) -> dict[str, Callable[[], Any]]:
         "aead key of 31 bytes": lambda: provider.aead("aes-256-gcm-siv", bytes(31)),
         "aes-256 key for aes-128": lambda: provider.aead("aes-128-gcm", bytes(32)),
         "too much of hkdf": lambda: provider.hkdf_sha256(b"", SECRET, b"", 255 * 32 + 1),
+        "argon2 salt of 7 bytes": lambda: _argon2id(provider, salt=bytes(7)),
+        "argon2 with too little memory": lambda: _argon2id(provider, memory_kib=31, lanes=4),
+        "argon2 with more memory than a device has": lambda: _argon2id(provider, memory_kib=1 << 31),
+        "argon2 without iterations": lambda: _argon2id(provider, iterations=0),
+        "argon2 result of 3 bytes": lambda: _argon2id(provider, length=3),
         "ecdh scalar zero": lambda: provider.ecdh("p256", bytes(32)),
         "ecdh scalar too large": lambda: provider.ecdh("p256", b"\xff" * 32),
         "ecdh scalar of the other curve": lambda: provider.ecdh("p384", SECRET),
@@ -171,6 +176,36 @@ def chacha20_is_that_of_rfc_8439(provider: Provider) -> None:
     assert provider.chacha20(bytes(32), b"") == b""
 
 
+def _argon2id(provider: Provider, **changed: Any) -> bytes:
+    arguments: dict[str, Any] = {"memory_kib": 32, "iterations": 1, "lanes": 1, "length": 32}
+    salt = changed.pop("salt", bytes(16))
+    return provider.argon2id(SECRET, salt, **(arguments | changed))
+
+
+def argon2id_is_that_of_rfc_9106(provider: Provider) -> None:
+    """Section 5.3; and two values of the reference implementation's form (one lane, no secret), computed with
+    OpenSSL 4.0, as an implementation may take another way for them."""
+    tag = provider.argon2id(
+        b"\1" * 32,
+        b"\2" * 16,
+        memory_kib=32,
+        iterations=3,
+        lanes=4,
+        length=32,
+        secret=b"\3" * 8,
+        associated_data=b"\4" * 12,
+    )
+    assert tag.hex() == "0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659"
+    for length, expected in {
+        32: "815e9ce8c5427e05532c6b51ba24d0aafc11ab7ed2a18187ecc28b997d2f185d",
+        40: "a3d04ed30dcd5a3ff64183187916e9ee54dee940a29930090fbc0e430afde61287f41b1a743501b1",
+    }.items():
+        tag = provider.argon2id(
+            b"correct horse", b"battery staple 1", memory_kib=1024, iterations=3, lanes=1, length=length
+        )
+        assert tag.hex() == expected, length
+
+
 def blake3_of_any_length(provider: Provider) -> None:
     """Inputs 0, 1, 2, ... 250, 0, 1, ... as in the official test vectors of BLAKE3."""
     data = bytes(index % 251 for index in range(2049))
@@ -223,6 +258,7 @@ CHECKS: tuple[Callable[[Provider], None], ...] = (
     ed25519_signs_what_it_verifies,
     aes_ctr_carries_through_the_whole_counter,
     chacha20_is_that_of_rfc_8439,
+    argon2id_is_that_of_rfc_9106,
     blake3_of_any_length,
     any_buffer_is_data,
     results_are_bytes_of_their_own,

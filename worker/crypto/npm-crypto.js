@@ -12,6 +12,7 @@
 import {
   AEADS,
   aesCtr,
+  argon2id,
   blake3,
   chacha20,
   ecdhExchange,
@@ -99,6 +100,22 @@ export function attach(owner) {
 
     /** @param {number} length */
     blake3: (length) => run(() => take(length).map(blake3)),
+
+    /**
+     * @param {number} passphraseLength @param {number} saltLength @param {number} secretLength
+     * @param {number} associatedLength @param {number} memory KiB @param {number} iterations @param {number} lanes
+     * @param {number} length of the result
+     */
+    argon2id: (passphraseLength, saltLength, secretLength, associatedLength, memory, iterations, lanes, length) =>
+      run(() => {
+        const [passphrase, salt, secret, associatedData] = take(
+          passphraseLength,
+          saltLength,
+          secretLength,
+          associatedLength,
+        );
+        return [argon2id(passphrase, salt, { memory, iterations, lanes, length, secret, associatedData })];
+      }),
 
     /** @param {number} keyLength @param {number} length */
     aes_ctr: (keyLength, length) =>

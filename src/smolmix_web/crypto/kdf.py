@@ -1,4 +1,4 @@
-"""HMAC (RFC 2104) and HKDF (RFC 5869) over SHA-256, SHA-384 and BLAKE3.
+"""HMAC (RFC 2104) and HKDF (RFC 5869) over SHA-256, SHA-384 and BLAKE3; the limits of Argon2 (RFC 9106).
 
 SHA-2 comes from the standard library. BLAKE3 is used by Nym inside the *generic* HMAC construction with a
 64-byte block, never in BLAKE3's own keyed mode (spec/sphinx.md section 1).
@@ -10,6 +10,7 @@ import hmac
 from typing import Literal
 
 from smolmix_web import crypto
+from smolmix_web.errors import CryptoError
 
 KdfHash = Literal["sha256", "sha384", "blake3"]
 
@@ -53,3 +54,19 @@ def hkdf_expand(hash_name: KdfHash, prk: bytes, info: bytes, length: int) -> byt
 def hkdf(hash_name: KdfHash, salt: bytes, ikm: bytes, info: bytes, length: int) -> bytes:
     """Extract, then expand. :raises ValueError: ``length`` is above 255 digests (or negative)."""
     return hkdf_expand(hash_name, hkdf_extract(hash_name, salt, ikm), info, length)
+
+
+def check_argon2(salt: bytes, memory_kib: int, iterations: int, lanes: int, length: int) -> None:
+    """The ranges of RFC 9106 section 3.1, and upper ends that a small device survives.
+
+    :raises CryptoError: a parameter is outside.
+    """
+    fits = (
+        8 <= len(salt) <= 1024
+        and 1 <= lanes <= 64
+        and 8 * lanes <= memory_kib <= 1 << 20
+        and 1 <= iterations <= 1000
+        and 4 <= length <= 1024
+    )
+    if not fits:
+        raise CryptoError("Argon2id: parameters out of range")

@@ -100,6 +100,28 @@ class Provider(Protocol):
         """
         ...
 
+    def argon2id(
+        self,
+        passphrase: bytes,
+        salt: bytes,
+        *,
+        memory_kib: int,
+        iterations: int,
+        lanes: int,
+        length: int,
+        secret: bytes = b"",
+        associated_data: bytes = b"",
+    ) -> bytes:
+        """RFC 9106, version 0x13: ``length`` bytes (4 to 1,024) from a passphrase.
+
+        Takes as long as its parameters ask for, and does not return before.
+
+        :param salt: at least 8 bytes.
+        :param memory_kib: KiB of memory, at least 8 per lane.
+        :raises CryptoError: parameters out of range, or this build has no Argon2.
+        """
+        ...
+
     def aes_ctr(self, key: bytes, iv: bytes, data: bytes) -> bytes:
         """AES-128/256 in counter mode; 16-byte initial counter block, big-endian."""
         ...

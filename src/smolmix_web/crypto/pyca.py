@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from smolmix_web.crypto import kdf
 from smolmix_web.crypto.provider import (
     Aead,
     AeadName,
@@ -35,6 +36,14 @@ try:
     _HAS_MLKEM = True
 except (ImportError, UnsupportedAlgorithm):  # before cryptography 47, or its OpenSSL has it not
     _HAS_MLKEM = False
+
+try:
+    from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+    Argon2id(salt=bytes(8), length=4, iterations=1, lanes=1, memory_cost=8)
+    _HAS_ARGON2 = True
+except (ImportError, UnsupportedAlgorithm):  # before cryptography 44, or its OpenSSL is older than 3.2
+    _HAS_ARGON2 = False
 
 Blake3Function = Callable[[bytes], bytes]
 
@@ -68,7 +77,7 @@ class PycaProvider:
     """Primitives of ``cryptography``, and BLAKE3 of the ``blake3`` package.
 
     :param supplement: asked for what the build at hand lacks. In Pyodide that is BLAKE3, for which there is
-        no package, and ML-KEM, which its OpenSSL does not offer.
+        no package, and what its OpenSSL does not offer (ML-KEM, Argon2).
     :raises ImportError: there is neither a supplement nor the ``blake3`` package.
     """
 
@@ -123,6 +132,45 @@ class PycaProvider:
             return HKDF(_SHA256, length, salt, info).derive(ikm)
         except ValueError:
             raise CryptoError("HKDF: impossible length") from None
+
+    def argon2id(
+        self,
+        passphrase: bytes,
+        salt: bytes,
+        *,
+        memory_kib: int,
+        iterations: int,
+        lanes: int,
+        length: int,
+        secret: bytes = b"",
+        associated_data: bytes = b"",
+    ) -> bytes:
+        kdf.check_argon2(salt, memory_kib, iterations, lanes, length)
+        if not _HAS_ARGON2:
+            if self._supplement:
+                return self._supplement.argon2id(
+                    passphrase,
+                    salt,
+                    memory_kib=memory_kib,
+                    iterations=iterations,
+                    lanes=lanes,
+                    length=length,
+                    secret=secret,
+                    associated_data=associated_data,
+                )
+            raise CryptoError("Argon2id: not in this build of cryptography")
+        try:
+            return Argon2id(
+                salt=salt,
+                length=length,
+                iterations=iterations,
+                lanes=lanes,
+                memory_cost=memory_kib,
+                ad=associated_data or None,
+                secret=secret or None,
+            ).derive(passphrase)
+        except (ValueError, MemoryError):
+            raise CryptoError("Argon2id: unusable parameters") from None
 
     def aes_ctr(self, key: bytes, iv: bytes, data: bytes) -> bytes:
         try:

@@ -142,6 +142,29 @@ class NpmProvider:
         except ValueError:
             raise CryptoError("HKDF: impossible length") from None
 
+    def argon2id(
+        self,
+        passphrase: bytes,
+        salt: bytes,
+        *,
+        memory_kib: int,
+        iterations: int,
+        lanes: int,
+        length: int,
+        secret: bytes = b"",
+        associated_data: bytes = b"",
+    ) -> bytes:
+        kdf.check_argon2(salt, memory_kib, iterations, lanes, length)
+        arguments = (passphrase, salt, secret, associated_data)
+        self._write(*arguments)
+        lengths = tuple(map(len, arguments))
+        try:
+            result = self._ops.argon2id(*lengths, memory_kib, iterations, lanes, length)
+            return self._read(result, "Argon2id: unusable parameters")
+        finally:
+            used = max(sum(lengths), length)
+            self._view[:used] = bytes(used)  # a passphrase is not left lying about until the next call
+
     def aes_ctr(self, key: bytes, iv: bytes, data: bytes) -> bytes:
         if len(key) not in (16, 32) or len(iv) != 16:
             raise CryptoError("AES-CTR: wrong key or counter length")
