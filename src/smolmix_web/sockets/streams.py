@@ -62,7 +62,7 @@ class TcpStream:
                 raise connection.error
             if self._closed:
                 raise LocalProtocolError("the stream is closed")
-            taken = connection.send(bytes(view[: connection.writable()]), self._driver.now())
+            taken = connection.send(view, self._driver.now())
             if taken:
                 view = view[taken:]
                 self._driver.wake()

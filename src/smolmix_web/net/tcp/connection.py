@@ -797,6 +797,10 @@ class TcpConnection:
                     room -= 4 + 8 * min(len(self._rx.islands), 3)
                 record = tx.next_segment(now, max(room, 1))
             if record is not None:
+                if tx.writer_waits and tx.writable() >= tx.mss:
+                    # Room is counted in unsent data, so it grows here and not only with an ACK.
+                    tx.writer_waits = False
+                    self._stack.changed.add(self)
                 return self._emit_record(record, now)
         if acks.due and state not in (State.CLOSED, State.LISTEN, State.SYN_SENT) and not self.deferred:
             return self._emit(tx.nxt, ACK, b"", now)

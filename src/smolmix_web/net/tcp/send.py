@@ -71,6 +71,7 @@ class Sender:
         self._dup_acks = 0
         self._window_probe: Sent | None = None
         self._cwnd_limited = False
+        self.writer_waits = False  # the last write was cut short: tell when there is room again
         self.stats_retransmitted = 0
         self.stats_spurious = 0
 
@@ -100,6 +101,7 @@ class Sender:
         room = self.writable()
         if len(data) > room:
             data = memoryview(data)[:room]
+            self.writer_waits = True
         self.buffer += data
         return len(data)
 
