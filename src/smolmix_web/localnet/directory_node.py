@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -34,6 +35,7 @@ class DirectoryNode:
         self._pages = dict(pages or {})
         self._runner: web.ServerRunner | None = None
         self.port = 0
+        self.tls_port: int | None = None
         self.requests = 0
 
     @property
@@ -51,6 +53,18 @@ class DirectoryNode:
         await site.start()
         self.port = int(self._runner.addresses[0][1])
         return self.port
+
+    async def listen_tls(self, host: str, port: int, tls: ssl.SSLContext) -> int:
+        """Listen under TLS as well, after ``start``; the port. Official browser clients call no other.
+
+        :raises OSError: cannot bind
+        """
+        assert self._runner is not None
+        before = set(self._runner.addresses)
+        site = web.TCPSite(self._runner, host, port, ssl_context=tls)
+        await site.start()
+        self.tls_port = int(next(iter(set(self._runner.addresses) - before))[1])
+        return self.tls_port
 
     async def stop(self) -> None:
         """Close the socket and all connections."""

@@ -51,10 +51,11 @@ class LocalNetworkConfig:
 
     :ivar host: IP address that everything listens on and announces.
     :ivar ports: by listener name: ``directory``, ``mix1`` to ``mix3``, ``entry``, ``exit``, ``entry.ws``,
-        ``entry.wss``, ``exit.ws``. Missing ones are chosen by the system.
+        ``entry.wss``, ``exit.ws``, ``directory.tls``. Missing ones are chosen by the system.
     :ivar roles: the parts that this process plays.
     :ivar directory_url: needed when the directory is not among the roles.
     :ivar tls: server context of the entry's WSS listener; ``hostname`` must match its certificate.
+    :ivar directory_tls: server context of a second listener of the directory, under TLS.
     :ivar state_dir: keys and gateway databases persist here; None keeps all in memory.
     """
 
@@ -71,6 +72,7 @@ class LocalNetworkConfig:
     announce_interval: float = 5.0
     hostname: str | None = None
     tls: ssl.SSLContext | None = field(default=None, repr=False)
+    directory_tls: ssl.SSLContext | None = field(default=None, repr=False)
     state_dir: Path | None = None
 
     def __post_init__(self) -> None:
@@ -159,11 +161,14 @@ class LocalNetwork:
 
     def describe(self) -> dict[str, Any]:
         """Addresses of everything in this process, JSON-able."""
-        return {
+        details = {
             "directory_url": self.directory_url,
             "exit_address": self.exit_address,
             "nodes": {name: _describe_node(node) for name, node in self.nodes.items()},
         }
+        if self.directory is not None and self.directory.tls_port is not None:
+            details["directory_tls_address"] = f"{_bracketed(self.config.host)}:{self.directory.tls_port}"
+        return details
 
     # -- faults -------------------------------------------------------------------------------------------
 
@@ -217,6 +222,11 @@ class LocalNetwork:
 
     async def _start_directory(self, directory: DirectoryNode) -> None:
         self._ports[DIRECTORY] = await directory.start(self.config.host, self._ports.get(DIRECTORY, 0))
+        if self.config.directory_tls is not None:
+            port = self._ports.get("directory.tls", 0)
+            self._ports["directory.tls"] = await directory.listen_tls(
+                self.config.host, port, self.config.directory_tls
+            )
 
     async def _start_node(self, name: str) -> None:
         node = self._make_node(name)
