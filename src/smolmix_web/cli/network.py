@@ -7,11 +7,13 @@ import argparse
 import asyncio
 import contextlib
 import json
+import shlex
 import signal
 import sys
 from pathlib import Path
 
 from smolmix_web.errors import OptionError
+from smolmix_web.localnet.browser_access import chromium_flags, with_tls
 from smolmix_web.localnet.impairment import ImpairmentConfig
 from smolmix_web.localnet.network import ALL_ROLES, LocalNetworkConfig
 from smolmix_web.localnet.world import LocalWorld
@@ -31,7 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=PORT",
         action="append",
         default=[],
-        help="fix a port; names: directory, mix1, mix2, mix3, entry, exit, entry.ws, exit.ws",
+        help="fix a port; names: directory, mix1, mix2, mix3, entry, exit, entry.ws, exit.ws, and with "
+        "--tls also directory.tls, entry.wss",
+    )
+    parser.add_argument(
+        "--tls",
+        action="store_true",
+        help="serve the directory and the entry gateway under TLS too, which Nym's own browser packages "
+        "insist on, and print the flags that lead Chromium there",
     )
     parser.add_argument(
         "--role",
@@ -65,7 +74,9 @@ def network_config(chosen: argparse.Namespace) -> LocalNetworkConfig:
     """:raises OptionError: a port or a combination that cannot be used."""
     if chosen.role and "directory" not in chosen.role and chosen.directory is None:
         raise OptionError("--role", "parts without the directory need --directory URL")
-    return LocalNetworkConfig(
+    if chosen.tls and chosen.role and "directory" not in chosen.role:
+        raise OptionError("--tls", "the directory must be among the parts")
+    config = LocalNetworkConfig(
         host=chosen.host,
         ports=dict(map(_port, chosen.port)),
         roles=tuple(role for role in ALL_ROLES if not chosen.role or role in chosen.role),
@@ -80,6 +91,7 @@ def network_config(chosen: argparse.Namespace) -> LocalNetworkConfig:
         ),
         state_dir=chosen.state,
     )
+    return with_tls(config) if chosen.tls else config
 
 
 def _port(text: str) -> tuple[str, int]:
@@ -93,6 +105,9 @@ async def run(chosen: argparse.Namespace) -> int:
     """Carry the command out; returns the exit code."""
     async with LocalWorld(network_config(chosen)) as world:
         description = world.describe()
+        flags = chromium_flags(world.network) if chosen.tls else []
+        if flags:
+            description["chromiumFlags"] = flags
         if chosen.json is not None:
             text = json.dumps(description, indent=2) + "\n"
             if chosen.json == "-":
@@ -104,6 +119,8 @@ async def run(chosen: argparse.Namespace) -> int:
             for name, node in description["nodes"].items():
                 print(f"{name:10} {node['mix_address']}  {node.get('websocket', '')}")
             print(f"exit       {description['exit']}")
+            if flags:
+                print("Chromium for Nym's own browser packages:", shlex.join(flags))
             print("test internet:")
             print(world.internet.describe(), end="")
             print("Ctrl-C ends it.", flush=True)
