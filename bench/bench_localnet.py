@@ -19,6 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "unit" / "localnet"))
 
+from eventually import eventually
 from localnet_client import BareClient, make_packet
 
 from smolmix_web.localnet.directory_link import DirectoryLink
@@ -40,8 +41,7 @@ def serve_mix_node(pipe: Connection) -> None:
         node = MixNode(NodeConfig())
         await node.start()
         pipe.send((node.address.port, node.keyring.primary.public))
-        while not pipe.poll():
-            await asyncio.sleep(0.1)
+        await asyncio.to_thread(pipe.recv)
         await node.stop()
 
     asyncio.run(serve())
@@ -109,8 +109,7 @@ async def through_the_network(packets: int = 1000) -> float:
                 await client.send(packet)
             for _ in range(packets):
                 await client.next_push(30)
-            while client.acks < packets:
-                await asyncio.sleep(0.01)
+            await eventually(lambda: client.acks == packets, 30)
             return packets / (time.perf_counter() - started)
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from smolmix_web.errors import RemoteProtocolError
 from smolmix_web.localnet.delay_queue import DelayQueue
 from smolmix_web.localnet.impairment import Impairment
 from smolmix_web.localnet.node_stats import EgressStats
@@ -44,6 +45,8 @@ class LinkConfig:
 
 class LinkChannel:
     """What a connection does with the byte stream: nothing. A Noise channel replaces it."""
+
+    encrypts = False
 
     def start(self) -> bytes:
         """Bytes to send when the connection opened."""
@@ -76,8 +79,10 @@ class Link(asyncio.Protocol):
         config: LinkConfig,
         stats: EgressStats,
         make_channel: ChannelFactory,
+        source: str | None = None,
     ) -> None:
         self._loop = loop
+        self._source = source
         self.address = address
         self._config = config
         self._stats = stats
@@ -120,6 +125,7 @@ class Link(asyncio.Protocol):
             "dropped": self.packets_dropped,
             "queued": len(self._queue),
             "connections": self.connections,
+            "encrypted": self._channel.encrypts,
         }
 
     async def stop(self) -> None:
@@ -155,7 +161,7 @@ class Link(asyncio.Protocol):
             return  # nothing is ever said on an open link
         try:
             answer = self._channel.receive_data(data)
-        except Exception as error:
+        except RemoteProtocolError as error:
             self._attempt_failed(error)
             self._transport.abort()
             return
@@ -194,7 +200,11 @@ class Link(asyncio.Protocol):
         self._opened = self._loop.create_future()
         try:
             async with asyncio.timeout(config.connect_timeout):
-                await self._loop.create_connection(lambda: self, self.address.ip, self.address.port)
+                # From our announced address: the peer decides by it whether we must speak Noise.
+                source = (self._source, 0) if self._source is not None else None
+                await self._loop.create_connection(
+                    lambda: self, self.address.ip, self.address.port, local_addr=source
+                )
                 await self._opened
         except OSError:  # TimeoutError is one
             self._failures += 1
@@ -255,6 +265,7 @@ class OutgoingLinks:
         config: LinkConfig | None = None,
         impairment: Impairment | None = None,
         make_channel: ChannelFactory = lambda address: LinkChannel(),
+        source: str | None = None,
     ) -> None:
         self._loop = loop
         self._stats = stats
@@ -262,6 +273,7 @@ class OutgoingLinks:
         self._impairment = impairment
         self._impaired: DelayQueue[tuple[Link, bytes]] = DelayQueue(loop, _send_delayed)
         self._make_channel = make_channel
+        self._source = source
         self._links: dict[NodeAddress, Link] = {}
 
     def send(self, address: NodeAddress, frame: bytes) -> None:
@@ -271,7 +283,7 @@ class OutgoingLinks:
             if len(self._links) >= self._config.max_links:
                 self._stats.dropped_queue_full += 1
                 return
-            link = Link(self._loop, address, self._config, self._stats, self._make_channel)
+            link = Link(self._loop, address, self._config, self._stats, self._make_channel, self._source)
             self._links[address] = link
         if self._impairment is None:
             link.send(frame)

@@ -56,6 +56,9 @@ class LocalNetworkConfig:
     :ivar directory_url: needed when the directory is not among the roles.
     :ivar tls: server context of the entry's WSS listener; ``hostname`` must match its certificate.
     :ivar directory_tls: server context of a second listener of the directory, under TLS.
+    :ivar noise: roles that offer encrypted links to other nodes. On one IP address all nodes or none, as
+        among official nodes.
+    :ivar hosts: IP addresses of single roles that differ from ``host``.
     :ivar state_dir: keys and gateway databases persist here; None keeps all in memory.
     """
 
@@ -68,6 +71,8 @@ class LocalNetworkConfig:
     exit: ExitConfig = field(default_factory=ExitConfig)
     links: LinkConfig = field(default_factory=LinkConfig)
     impairment: ImpairmentConfig = field(default_factory=ImpairmentConfig)
+    noise: frozenset[str] = frozenset()
+    hosts: Mapping[str, str] = field(default_factory=dict)
     frame_version: PacketVersion = PacketVersion.LEGACY
     announce_interval: float = 5.0
     hostname: str | None = None
@@ -244,7 +249,8 @@ class LocalNetwork:
         config = self.config
         node_config = NodeConfig(
             name=name,
-            host=config.host,
+            host=config.hosts.get(name, config.host),
+            noise=name in config.noise,
             mix_port=self._ports.get(name, 0),
             directory_url=self.directory_url,
             layer=MIX_NODES.index(name) + 1 if name in MIX_NODES else None,

@@ -23,6 +23,7 @@ from smolmix_web.localnet.links import LinkConfig, OutgoingLinks
 from smolmix_web.localnet.listener import MixListener
 from smolmix_web.localnet.node_identity import NodeIdentity
 from smolmix_web.localnet.node_stats import NodeStats
+from smolmix_web.localnet.noise_links import NoisePolicy
 from smolmix_web.localnet.processing import PacketProcessor
 from smolmix_web.localnet.routing_filter import RoutingFilter
 from smolmix_web.localnet.sphinx_keys import SphinxKeyring
@@ -49,6 +50,7 @@ class NodeConfig:
     :ivar mix_port: 0 lets the system choose.
     :ivar directory_url: None for a node on its own.
     :ivar frame_version: of the frames it sends; official nodes send 7.
+    :ivar noise: offer encrypted links; the nodes of one IP address must agree on this.
     :ivar announce_interval: seconds between two rounds with the directory.
     """
 
@@ -60,6 +62,7 @@ class NodeConfig:
     performance: str = "1"
     frame_version: PacketVersion = PacketVersion.LEGACY
     verify_next_hop: bool = True
+    noise: bool = False
     announce_interval: float = 5.0
     links: LinkConfig = field(default_factory=LinkConfig)
     impairment: ImpairmentConfig = field(default_factory=ImpairmentConfig)
@@ -83,6 +86,7 @@ class MixnetNode:
         self.address = NodeAddress(config.host, config.mix_port)
         self._processor = PacketProcessor(self.keyring, self.stats.ingress_mixing)
         self._filter = RoutingFilter(verify=config.verify_next_hop)
+        self._noise = NoisePolicy(self.identity.noise_secret if config.noise else None)
         self._started = False
         self._keys_are_known = False
 
@@ -101,10 +105,17 @@ class MixnetNode:
         if not config.impairment.is_perfect:
             impairment = Impairment(config.impairment, config.name)
         self._links = OutgoingLinks(
-            loop, self.stats.egress_mixing, config=config.links, impairment=impairment
+            loop,
+            self.stats.egress_mixing,
+            config=config.links,
+            impairment=impairment,
+            make_channel=self._noise.outgoing,
+            source=config.host,
         )
         self._delays: DelayQueue[tuple[NodeAddress, bytes]] = DelayQueue(loop, self._send_due)
-        self._listener = MixListener(self.receive_frames, self.stats.ingress_mixing)
+        self._listener = MixListener(
+            self.receive_frames, self.stats.ingress_mixing, make_channel=self._noise.incoming
+        )
         self._directory: DirectoryLink | None = None
         self._announcer: Announcer | None = None
         port = await self._listener.start(config.host, config.mix_port)
@@ -233,6 +244,7 @@ class MixnetNode:
             ws_port=9000,
             declared_role=self.roles,
             mix_port=self.address.port,
+            noise_key=self.identity.noise_key if self.config.noise else None,
         )
 
     async def _load_rotation(self, directory: DirectoryLink) -> None:
@@ -252,6 +264,7 @@ class MixnetNode:
             return
         nodes = await directory.known_nodes()
         self._filter.update(node.address for node in nodes)
+        self._noise.update(nodes)
         changed = self._rotation.advance(await directory.key_rotation(), time.time())
         if changed and self._announcer is not None:
             self._announcer.refresh_soon()  # the others have to learn of the new key
