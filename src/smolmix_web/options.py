@@ -55,7 +55,7 @@ class TunnelOptions:
     """Resolver asked when the first has no answer."""
 
     storage_passphrase: str | None = field(default=None, repr=False)
-    """Encrypts what is stored under ``client_id``; None stores in the clear."""
+    """Encrypts what is stored under ``client_id`` (Argon2id, AES-256-GCM-SIV); None stores in the clear."""
 
     connect_timeout_ms: int = 60_000
     """Limit of the exit's connect handshake, milliseconds; at least 1."""
@@ -104,6 +104,8 @@ class TunnelOptions:
         for name in ("preferred_ipr", "preferred_gateway", "storage_passphrase", "trust_anchors"):
             if not isinstance(getattr(self, name), str | None):
                 raise OptionError(camel_case(name), f"a text is wanted, not {_kind(getattr(self, name))}")
+        if self.storage_passphrase == "":
+            raise OptionError("storagePassphrase", "must not be empty; leave it out to store in the clear")
         if not re.match(r"https?://[^/?#\s]+", self.network):
             raise OptionError("network", f"{self.network!r} is not an http or https URL")
         if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", self.client_id):

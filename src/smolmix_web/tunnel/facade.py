@@ -91,7 +91,11 @@ class Tunnel:
         self._platform = platform
         self._on_event = on_event
         self._traffic: ClientConfig | None = None
-        self._keystore = Keystore(platform.storage(options.client_id))
+        self._keystore = Keystore(
+            platform.storage(options.client_id),
+            options.storage_passphrase,
+            random_bytes=platform.random_bytes,
+        )
         self._identity: Identity | None = None
         self._topology: Topology | None = None
         self._key_rotation: KeyRotationInfo | None = None
