@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import ssl
 import time
 from dataclasses import replace
 
 import aiohttp
 import pytest
+import trustme
 from eventually import eventually
 from leaks import nothing_left_behind
 from localnet_client import BareClient, make_packet
 
-from smolmix_web.directory import choose_exit, fetch_exits
+from smolmix_web.directory import choose_exit, choose_gateway, fetch_exits, fetch_gateways, gateway_url
 from smolmix_web.directory.network import DirectoryConfig
 from smolmix_web.errors import LocalProtocolError, SmolmixError
 from smolmix_web.localnet.directory_link import DirectoryLink
@@ -357,3 +359,37 @@ async def test_exit_is_found_through_the_directory():
         assert choice.build_version == "1.40.0"
         topology = await topology_of(net)
         assert topology.node_by_identity(choice.address.gateway) is not None
+
+
+async def test_gateway_with_a_certificate_serves_wss():
+    authority = trustme.CA()
+    server, client_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(server)
+    authority.configure_trust(client_side)
+    config = replace(QUICK, tls=server, hostname="localhost")
+    async with nothing_left_behind(), LocalNetwork(config) as net:
+        link = DirectoryLink(net.directory_url)
+        gateways = await fetch_gateways(link.get)
+        await link.close()
+        chosen = choose_gateway(gateways, force_tls=True, random_bytes=lambda count: bytes(count))
+        url = gateway_url(chosen, force_tls=True)
+        assert url == net.describe()["nodes"]["entry"]["secure_websocket"]
+        client = BareClient(url, chosen.identity)
+        await client.connect(ssl=client_side)
+        await loop_message(client, await topology_of(net), b"over TLS")
+        assert await client.next_push() == b"over TLS"
+        await client.close()
+        with pytest.raises(aiohttp.ClientError):  # without trust in the authority there is no session
+            async with aiohttp.ClientSession() as http:
+                await http.ws_connect(url)
+        # The plain port stays open beside it.
+        async with entry_client(net) as plain:
+            assert plain.engine.protocol_version == 6
+
+
+async def test_network_on_ipv6():
+    async with nothing_left_behind(), LocalNetwork(replace(QUICK, host="::1")) as net:
+        assert net.directory_url.startswith("http://[::1]:")
+        async with entry_client(net) as client:
+            await loop_message(client, await topology_of(net), b"six")
+            assert await client.next_push() == b"six"
