@@ -379,7 +379,8 @@ class Stack:
         self._reassembler.expire(now)
 
     def _schedule_woken(self) -> None:
-        """Deadlines that changed since the last look, of connections whose packets were perhaps not taken yet."""
+        """Deadlines that changed since the last look, of connections whose packets were perhaps not taken
+        yet."""
         woken, self._woken = self._woken, []
         for connection in woken:
             connection.woken = False

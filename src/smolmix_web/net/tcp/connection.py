@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 DEFAULT_MSS = {4: 536, 6: 1220}  # RFC 9293 MUST-15 and section 3.7.1, when the peer's SYN names none
 _MIN_MSS = 64  # what we agree to at least; a peer that offers less wants us to burn packets
 _CHALLENGE_INTERVAL = 0.5  # RFC 5961 section 7, per connection as in Linux
+_WRITER_LOW_WATER = 16 * 1024  # bytes of room before a waiting writer is woken
 _PAWS_TOLERANCE = 10_000  # ticks; current systems tick in milliseconds
 _PAWS_AGE = 24 * 86_400.0  # RFC 7323 section 5.5
 
@@ -104,6 +105,7 @@ class TcpConnection:
         self._syn_due = False
         self._keepalive_due = False
         self._keepalives = 0
+        self._writer_waits = False
         self._heard_at = now
         self._opened_at = now
         self._syns = 0
@@ -137,7 +139,16 @@ class TcpConnection:
         """Bytes that :meth:`send` would take now."""
         if self.error is not None or self.state not in _WRITABLE or self._tx.fin_wanted:
             return 0
-        return self._tx.writable()
+        room = self._tx.writable()
+        if not room:
+            self._writer_waits = True
+        return room
+
+    def _tell_writer(self) -> None:
+        """A writer found no room; wake it when a useful amount is free."""
+        if self._tx.writable() >= _WRITER_LOW_WATER:
+            self._writer_waits = False
+            self._stack.changed.add(self)
 
     def readable(self) -> int:
         """Bytes that :meth:`recv` would return now."""
@@ -169,6 +180,8 @@ class TcpConnection:
         if self.state not in _WRITABLE:
             return 0
         taken = self._tx.write(data)
+        if taken < len(data):
+            self._writer_waits = True
         if taken:
             self._stack.wake(self)
         return taken
@@ -553,13 +566,12 @@ class TcpConnection:
         echo_age = None
         if self._timestamps and segment.timestamps is not None:
             echo_age = ((self._stamp(now) - segment.timestamps[1]) & MASK) / 1000
-        writable = tx.writable() if tx.una != ack else 0
         tx.on_ack(ack, blocks, echo_age, now, end == seq, window_changed, current)
-        if opened or tx.probing_window:
+        if opened:
             tx.window_opened(now)
         stack = self._stack
-        if writable < tx.writable():
-            stack.changed.add(self)
+        if self._writer_waits:
+            self._tell_writer()
         if tx.fin_wanted and tx.all_acked:
             self._fin_acked(now)
         stack.wake(self)
@@ -611,6 +623,7 @@ class TcpConnection:
     def _take_payload(self, seq: int, payload: bytes, stamps: tuple[int, int] | None, now: float) -> None:
         rx, stack = self._rx, self._stack
         held = len(rx.queue) + rx.pieces_size
+        hole = bool(rx.pieces)
         if stack.receive_memory >= stack.config.receive_memory_limit and seq != rx.nxt:
             stack.stats.memory_dropped += 1
             return
@@ -629,7 +642,7 @@ class TcpConnection:
                 self._note_receiver_rtt(stamps[1], now)
         if not self._sack:
             rx.dsack = None if moved else rx.dsack
-        self._acks.data_arrived(rx, len(payload), moved, now)
+        self._acks.data_arrived(rx, len(payload), moved and not hole, now)
 
     _echo_seen = -1
 

@@ -215,7 +215,7 @@ class Receiver:
         right-sizing) but what arrived, and that little of it waits to be read. Fourfold, because the sender's
         next and larger window is on its way before it hears of this.
         """
-        if now - self._tune_at > rtt:
+        if now - self._tune_at > max(rtt, 0.01):
             self._tune_at, self._tune_from = now, seq_end
         rushing = seq_end - self._tune_from >= self.capacity // 2
         waiting = bool(self.pieces) and self.edge - seq_end <= self.capacity // 2  # for a hole to be filled

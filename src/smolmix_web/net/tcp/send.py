@@ -254,7 +254,7 @@ class Sender:
             self._measure(first, echo_age, now)
             self._dup_acks = 0
             self.rtt.reset_backoff()
-        elif current and pure and not window_changed and len(board) and not dsack:
+        elif current and pure and not (window_changed or dsack or self.probing_window) and len(board):
             self._dup_acks += 1
         for start, end in blocks:
             if ack < end <= self.nxt:
