@@ -245,9 +245,9 @@ async def test_openssl_asks_for_a_client_certificate(folder: Path) -> None:
         with s_server(folder, version, "-verify", "1") as (port, _):
             stream = await connect(port)
             assert len(await fetch(stream, "/big.bin")) > FILE_SIZE
-        with s_server(folder, version, "-Verify", "1") as (port, _):
-            with pytest.raises(e.CertificateRequired if version == "-tls1_3" else e.HandshakeFailure):
-                await fetch(await connect(port), "/big.bin")
+        wanted = e.CertificateRequired if version == "-tls1_3" else e.HandshakeFailure
+        with s_server(folder, version, "-Verify", "1") as (port, _), pytest.raises(wanted):
+            await fetch(await connect(port), "/big.bin")
 
 
 async def test_openssl_with_the_wrong_name(folder: Path) -> None:
@@ -491,18 +491,7 @@ def go_server(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def test_go(
     folder: Path, go_server: Path, version: ProtocolVersion, group: NamedGroup, key: str
 ) -> None:
-    arguments = [
-        str(go_server),
-        f"{key}.crt",
-        f"{key}.key",
-        "1.2" if version == V12 else "1.3",
-        str(int(group)),
-    ]
-    environment = {**os.environ, "GODEBUG": "tlsmlkem=1"}  # without a go.mod, Go keeps old defaults
-    process = subprocess.Popen(arguments, cwd=folder, stdout=subprocess.PIPE, env=environment)
-    try:
-        assert process.stdout is not None
-        port = int(process.stdout.readline())
+    with go_echo(folder, go_server, version, group, key) as port:
         stream = await connect(port, alpn=("echo",))
         assert (stream.info.version, stream.info.group, stream.info.alpn) == (version, group, "echo")
         text = bytes(range(256)) * 1000
@@ -516,10 +505,23 @@ async def test_go(
             await stream.write_eof()
             assert await stream.read() == b"", "Go answers our close_notify with its own"
         await stream.close()
+
+
+@contextmanager
+def go_echo(
+    folder: Path, binary: Path, version: ProtocolVersion, group: NamedGroup, key: str
+) -> Iterator[int]:
+    number = "1.2" if version == V12 else "1.3"
+    command = [str(binary), f"{key}.crt", f"{key}.key", number, str(int(group))]
+    environment = {**os.environ, "GODEBUG": "tlsmlkem=1"}  # without a go.mod, Go keeps old defaults
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, env=environment)
+    assert process.stdout is not None
+    try:
+        yield int(process.stdout.readline())
     finally:
         process.kill()
         process.wait()
-        process.stdout.close()  # type: ignore[union-attr]
+        process.stdout.close()
 
 
 async def test_all_errors_are_ours(folder: Path) -> None:

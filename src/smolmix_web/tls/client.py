@@ -56,7 +56,7 @@ class TlsClient:
 
     :param server_name: DNS name in ASCII, or IP address, that the certificate must be good for.
     :param unix_time: wall clock, seconds since 1970; judges certificates and tickets.
-    :param random_bytes: source of all randomness apart from the provider's own key pairs.
+    :param random_bytes: source of all randomness, so that a seeded one makes a session repeatable.
     :raises OptionError: ``server_name`` is no name or address, or the trust anchors are unreadable.
     """
 
@@ -188,6 +188,8 @@ class TlsClient:
     def _fail(self, error: TlsError) -> None:
         error.host = error.host or self._core.server_name
         self._error = error
+        self._core.handshake_buffer.clear()
+        self._core.records.drop_input()
         if error.alert is not None and not error.received and not self._core.write_closed:
             self._core.records.push(ContentType.ALERT, bytes((_FATAL, error.alert)))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from smolmix_web.crypto.provider import EcdhKey, MlKemKey, Provider, X25519Key
+from smolmix_web.crypto.provider import CurveName, EcdhKey, MlKemKey, Provider, X25519Key
 from smolmix_web.errors import CryptoError
 from smolmix_web.tls.registry import NamedGroup
 
@@ -81,11 +81,15 @@ class GroupKeys:
             return _HybridShare(self._mlkem, self._x25519())
         if group == NamedGroup.X25519:
             return self._x25519()
-        key: EcdhKey
         if group == NamedGroup.SECP256R1:
-            key = self._provider.ecdh("p256")
-        elif group == NamedGroup.SECP384R1:
-            key = self._provider.ecdh("p384")
-        else:
-            raise CryptoError(f"group {group} is not available")
-        return key
+            return self._ecdh("p256", 32)
+        if group == NamedGroup.SECP384R1:
+            return self._ecdh("p384", 48)
+        raise CryptoError(f"group {group} is not available")
+
+    def _ecdh(self, curve: CurveName, size: int) -> EcdhKey:
+        while True:
+            try:
+                return self._provider.ecdh(curve, self._random_bytes(size))
+            except CryptoError:  # zero, or not below the group order: one in 2**32 for P-256
+                continue

@@ -136,6 +136,10 @@ class RecordLayer:
             self._buffer = self._buffer[self._position :] + data
         self._position = 0
 
+    def drop_input(self) -> None:
+        """Forget what was fed and not pulled yet."""
+        self._buffer, self._position = b"", 0
+
     @property
     def buffered(self) -> int:
         """Bytes of an incomplete record (or of records not pulled yet)."""

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from smolmix_web.crypto.pyca import PycaProvider
 from smolmix_web.tls import DataReceived, HandshakeComplete, PeerClosed, ProtocolVersion, TlsClient, TlsConfig
 from smolmix_web.tls import extensions as ext
 from smolmix_web.tls import hello as hello_module
@@ -27,17 +26,6 @@ from smolmix_web.wire import Reader
 
 FILE = Path(__file__).parents[2] / "vectors" / "tls" / "rfc8448.json"
 TRACES = {trace["section"]: trace for trace in json.loads(FILE.read_text())["traces"]}
-
-
-class TraceProvider(PycaProvider):
-    """Uses the P-256 key of the trace."""
-
-    def __init__(self, p256: bytes | None) -> None:
-        super().__init__()
-        self._p256 = p256
-
-    def ecdh(self, curve: Any, private: bytes | None = None) -> Any:
-        return super().ecdh(curve, self._p256)
 
 
 class TakesAnyKey:
@@ -95,8 +83,8 @@ def engine(
             octets(trace, "client_random"),
             octets(trace, "session_id"),
             octets(trace, "client_x25519_private"),
+            octets(trace, "client_p256_private"),
         ),
-        provider=TraceProvider(octets(trace, "client_p256_private") or None),
     )
     client._core.verifier = TakesAnyKey()
     client.start()
