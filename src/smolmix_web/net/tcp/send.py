@@ -397,6 +397,7 @@ class Sender:
     def _lost(self, now: float) -> None:
         if self.recovery is None:
             self.recovery = "fast"
+            self._force = True  # RFC 6675 section 5 (4.3): the first goes out whatever the window says
             self._start_episode()
             self.cc.on_loss(self.board.in_flight, now)
 
