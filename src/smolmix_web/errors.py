@@ -19,6 +19,8 @@ class SmolmixError(Exception):
 
     code: ClassVar[str] = "ERROR"
     retriable: ClassVar[bool] = False
+    phase: str | None = None
+    """What was going on: a wait of a :class:`DeadlineError`, or a phase of a fetch (fetch/timeouts.py)."""
 
 
 class LocalProtocolError(SmolmixError):
@@ -70,7 +72,7 @@ class DeadlineError(SmolmixError, TimeoutError):
 
     def __init__(self, phase: str, seconds: float) -> None:
         super().__init__(f"{phase}: no answer within {seconds:g} s")
-        self.phase = phase
+        self.phase: str | None = phase
         self.seconds = seconds
 
 
