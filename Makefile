@@ -19,7 +19,7 @@ $(VENV)/.ready: pyproject.toml requirements.lock
 	@touch $@
 
 node_modules/.ready: package.json package-lock.json
-	@node -e 'process.exit(+process.versions.node.split(".")[0] < 20)' || { echo "Node 20 or newer is needed"; exit 1; }
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { echo "Node 20 or newer is needed"; exit 1; }
 	npm ci --silent
 	@touch $@
 
