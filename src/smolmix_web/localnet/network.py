@@ -256,6 +256,7 @@ class LocalNetwork:
             layer=MIX_NODES.index(name) + 1 if name in MIX_NODES else None,
             frame_version=config.frame_version,
             announce_interval=config.announce_interval,
+            data_dir=config.state_dir / name if config.state_dir is not None else None,
             links=config.links,
             impairment=config.impairment,
         )

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from smolmix_web.directory.described import DescribedNode
@@ -18,6 +19,7 @@ from smolmix_web.errors import MalformedError, SmolmixError
 from smolmix_web.localnet.delay_queue import DelayQueue
 from smolmix_web.localnet.directory_link import Announcer, DirectoryLink
 from smolmix_web.localnet.impairment import Impairment, ImpairmentConfig
+from smolmix_web.localnet.key_files import load_keyring, save_keyring
 from smolmix_web.localnet.key_rotation import RotationDriver
 from smolmix_web.localnet.links import LinkConfig, OutgoingLinks
 from smolmix_web.localnet.listener import MixListener
@@ -38,6 +40,9 @@ log = logging.getLogger(__name__)
 MAXIMUM_DELAY = 10.0
 """Seconds; a longer delay asked for by a packet is cut to this."""
 
+SAVE_INTERVAL = 600.0
+"""Seconds between two writings of the replay filters."""
+
 BUILD_VERSION = "1.40.0"
 """The nym-node release whose behaviour this is; clients derive the IPR version from it."""
 
@@ -52,6 +57,7 @@ class NodeConfig:
     :ivar frame_version: of the frames it sends; official nodes send 7.
     :ivar noise: offer encrypted links; the nodes of one IP address must agree on this.
     :ivar announce_interval: seconds between two rounds with the directory.
+    :ivar data_dir: folder of the Sphinx keys and replay filters; None keeps them in memory.
     """
 
     name: str = "node"
@@ -64,6 +70,7 @@ class NodeConfig:
     verify_next_hop: bool = True
     noise: bool = False
     announce_interval: float = 5.0
+    data_dir: Path | None = None
     links: LinkConfig = field(default_factory=LinkConfig)
     impairment: ImpairmentConfig = field(default_factory=ImpairmentConfig)
 
@@ -89,6 +96,11 @@ class MixnetNode:
         self._noise = NoisePolicy(self.identity.noise_secret if config.noise else None)
         self._started = False
         self._keys_are_known = False
+        self._saved_keys: tuple[object, ...] = ()
+        self._saved_at = 0.0
+        saved = load_keyring(config.data_dir) if config.data_dir is not None else None
+        if saved is not None:
+            self.adopt_keys(saved)
 
     def adopt_keys(self, keyring: SphinxKeyring) -> None:
         """Take over the Sphinx keys of this node's earlier life, as a node that kept them on disk would.
@@ -98,8 +110,22 @@ class MixnetNode:
         self._keys_are_known = True
 
     async def start(self) -> None:
-        """Listen and announce. :raises OSError: a port cannot be bound."""
-        loop = asyncio.get_running_loop()
+        """Listen and announce. :raises OSError: a port cannot be bound; nothing is left open then."""
+        self._open_links(asyncio.get_running_loop())
+        self._directory: DirectoryLink | None = None
+        self._announcer: Announcer | None = None
+        self._started = True
+        try:
+            port = await self._listener.start(self.config.host, self.config.mix_port)
+            self.address = NodeAddress(self.config.host, port)
+            if self.config.directory_url is not None:
+                await self._join(self.config.directory_url)
+            self._save_keys()
+        except BaseException:
+            await self.kill()
+            raise
+
+    def _open_links(self, loop: asyncio.AbstractEventLoop) -> None:
         config = self.config
         impairment = None
         if not config.impairment.is_perfect:
@@ -116,26 +142,22 @@ class MixnetNode:
         self._listener = MixListener(
             self.receive_frames, self.stats.ingress_mixing, make_channel=self._noise.incoming
         )
-        self._directory: DirectoryLink | None = None
-        self._announcer: Announcer | None = None
-        port = await self._listener.start(config.host, config.mix_port)
-        self.address = NodeAddress(config.host, port)
-        self._started = True
-        if config.directory_url is not None:
-            self._directory = DirectoryLink(config.directory_url)
-            self._rotation = RotationDriver(self.keyring)
-            await self._load_rotation(self._directory)
-            self._announcer = Announcer(
-                self._directory,
-                self.identity.identity_seed,
-                self.describe,
-                self._refresh,
-                layer=config.layer,
-                performance=config.performance,
-                interval=config.announce_interval,
-            )
-            await self._announcer.round()
-            self._announcer.start()
+
+    async def _join(self, directory_url: str) -> None:
+        self._directory = DirectoryLink(directory_url)
+        self._rotation = RotationDriver(self.keyring)
+        await self._load_rotation(self._directory)
+        self._announcer = Announcer(
+            self._directory,
+            self.identity.identity_seed,
+            self.describe,
+            self._refresh,
+            layer=self.config.layer,
+            performance=self.config.performance,
+            interval=self.config.announce_interval,
+        )
+        await self._announcer.round()
+        self._announcer.start()
 
     async def stop(self) -> None:
         """Leave the directory, then close everything. No task or socket is left."""
@@ -156,6 +178,8 @@ class MixnetNode:
         await self._listener.stop()
         self._delays.clear()
         await self._links.stop()
+        if not silently:
+            self._save_keys(always=True)
 
     async def refresh(self) -> bool:
         """One round with the directory now: announce, learn. False without a directory that answers."""
@@ -266,8 +290,18 @@ class MixnetNode:
         self._filter.update(node.address for node in nodes)
         self._noise.update(nodes)
         changed = self._rotation.advance(await directory.key_rotation(), time.time())
+        self._save_keys()
         if changed and self._announcer is not None:
             self._announcer.refresh_soon()  # the others have to learn of the new key
+
+    def _save_keys(self, *, always: bool = False) -> None:
+        """Write keys that changed; the filters at least every ten minutes, as the reference does."""
+        if self.config.data_dir is None:
+            return
+        keys = (self.keyring.primary, self.keyring.secondary)
+        if always or keys != self._saved_keys or time.monotonic() - self._saved_at > SAVE_INTERVAL:
+            save_keyring(self.config.data_dir, self.keyring)
+            self._saved_keys, self._saved_at = keys, time.monotonic()
 
     # -- observation --------------------------------------------------------------------------------------
 

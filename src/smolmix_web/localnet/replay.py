@@ -17,6 +17,7 @@ HASHES = 10
 CAPACITY = 1_000_000
 """Tags per generation. False positives when full: (1 - exp(-10 * 1e6 / 2**25))**10 = 1.3e-6."""
 
+_SIZE = 1 << (INDEX_BITS - 3)
 _MASK = (1 << INDEX_BITS) - 1
 
 
@@ -28,8 +29,21 @@ class ReplayFilter:
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self._count = 0
-        self._current = bytearray(1 << (INDEX_BITS - 3))
+        self._current = bytearray(_SIZE)
         self._previous: bytearray | None = None
+
+    def to_bytes(self) -> bytes:
+        """State for :meth:`restore`: tags in the current generation, then one or two generations."""
+        return self._count.to_bytes(8, "big") + self._current + (self._previous or b"")
+
+    def restore(self, state: bytes) -> None:
+        """Take over what another filter saw. :raises ValueError: no such state."""
+        count, generations = int.from_bytes(state[:8], "big"), state[8:]
+        if len(generations) not in (_SIZE, 2 * _SIZE):
+            raise ValueError("not the state of a replay filter")
+        self._count = count
+        self._current = bytearray(generations[:_SIZE])
+        self._previous = bytearray(generations[_SIZE:]) or None
 
     def seen(self, tag: bytes) -> bool:
         """Whether this tag (32 bytes) was given before; it is remembered from now on."""
@@ -51,6 +65,6 @@ class ReplayFilter:
         self._count += 1
         if self._count >= self._capacity:
             self._previous = current
-            self._current = bytearray(1 << (INDEX_BITS - 3))
+            self._current = bytearray(_SIZE)
             self._count = 0
         return False

@@ -55,6 +55,14 @@ class SphinxKeyring:
         self._candidates: dict[KeyRotation, tuple[RotationKey, ...]] = {}
         self._index()
 
+    @classmethod
+    def from_keys(cls, primary: RotationKey, secondary: RotationKey | None) -> SphinxKeyring:
+        """With keys that exist already, newest first or pre-announced second."""
+        keyring = cls(primary.rotation_id, primary.secret)
+        keyring.primary, keyring.secondary = primary, secondary
+        keyring._index()
+        return keyring
+
     def candidates(self, rotation: KeyRotation) -> tuple[RotationKey, ...]:
         """Keys to try, in order, for a packet with this flag. Empty: the key has expired."""
         return self._candidates[rotation]

@@ -186,8 +186,10 @@ async def test_state_survives_the_process(tmp_path):
         await client.connect()
         await client.close()
         identity = net.nodes["entry"].identity
+        sphinx_key = net.nodes["mix2"].keyring.primary.public
     async with LocalNetwork(replace(config, ports=ports)) as net:
         assert net.nodes["entry"].identity == identity
+        assert net.nodes["mix2"].keyring.primary.public == sphinx_key
         await client.connect()
         assert net.nodes["entry"].registry.stats.authentications == 1
         await client.close()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+import zlib
 
 import pytest
 
+from smolmix_web.errors import LocalProtocolError
 from smolmix_web.localnet.delay_queue import DelayQueue
 from smolmix_web.localnet.impairment import Impairment, ImpairmentConfig
+from smolmix_web.localnet.key_files import load_keyring, save_keyring
 from smolmix_web.localnet.key_rotation import RotationDriver
 from smolmix_web.localnet.node_identity import NodeIdentity
 from smolmix_web.localnet.node_stats import IngressStats
@@ -295,3 +298,70 @@ def test_identity_persists_privately_and_shows_no_secret(tmp_path):
     assert ((tmp_path / "mix1" / "node_keys").stat().st_mode & 0o777) == 0o600
     assert first.identity_seed.hex() not in repr(first)
     assert repr(first.identity_seed) not in repr(first)
+
+
+# -- keys on disk -------------------------------------------------------------------------------------------
+
+
+def test_keyring_on_disk(tmp_path):
+    assert load_keyring(tmp_path / "mix1") is None
+    keyring = SphinxKeyring(3)
+    keyring.prepare_next()
+    tag = b"\x07" * 32
+    keyring.primary.replay.seen(tag)
+    save_keyring(tmp_path / "mix1", keyring)
+    loaded = load_keyring(tmp_path / "mix1")
+    assert [(key.rotation_id, key.secret) for key in (loaded.primary, loaded.secondary)] == [
+        (key.rotation_id, key.secret) for key in (keyring.primary, keyring.secondary)
+    ]
+    assert ids(loaded, EVEN) == [4]
+    assert loaded.primary.replay.seen(tag)
+    assert not loaded.secondary.replay.seen(tag)
+    for path in (tmp_path / "mix1").iterdir():
+        assert path.stat().st_mode & 0o777 == 0o600
+    keyring.swap()
+    keyring.drop_old()
+    save_keyring(tmp_path / "mix1", keyring)
+    names = {path.name for path in (tmp_path / "mix1").iterdir()}
+    assert names == {"x25519_sphinx_primary", "replay-4"}  # the old rotation leaves nothing behind
+
+
+def test_key_file_is_that_of_official_nodes(tmp_path):
+    keyring = SphinxKeyring(0x01020304, b"\x42" * 32)
+    save_keyring(tmp_path, keyring)
+    text = (tmp_path / "x25519_sphinx_primary").read_text()
+    assert text == (
+        "-----BEGIN X25519 SPHINX PRIVATE KEY-----\n"
+        "AQIDBEJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJC\n"
+        "-----END X25519 SPHINX PRIVATE KEY-----\n"
+    )
+    (tmp_path / "x25519_sphinx_primary").write_text(text.replace("\nAQIDBEJC", "\nAQIDBEJC\n"))  # wrapped
+    assert load_keyring(tmp_path).primary.secret == b"\x42" * 32
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x25519_sphinx_primary", b""),
+        ("x25519_sphinx_primary", b"-----BEGIN X25519 SPHINX PRIVATE KEY-----\nAAAA\n"),
+        ("x25519_sphinx_primary", b"\xff\xfe"),
+        ("replay-3", b"not compressed"),
+        ("replay-3", zlib.compress(b"short")),
+    ],
+)
+def test_damaged_files_are_named(tmp_path, name, content):
+    save_keyring(tmp_path, SphinxKeyring(3))
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(LocalProtocolError, match=name):
+        load_keyring(tmp_path)
+
+
+def test_replay_filter_state_with_two_generations():
+    source = random.Random(6)
+    tags = [source.randbytes(32) for _ in range(150)]
+    first = ReplayFilter(capacity=100)
+    for tag in tags:
+        first.seen(tag)
+    second = ReplayFilter(capacity=100)
+    second.restore(first.to_bytes())
+    assert all(second.seen(tag) for tag in tags)
