@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup chromium demo test lint types js unit bench clean
+.PHONY: help setup chromium servers demo test lint types js unit bench clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -28,10 +28,13 @@ setup: $(VENV)/.ready node_modules/.ready ## install what the project needs into
 chromium:
 	@scripts/ensure_chromium.sh
 
+servers: ## install the TLS servers that tests talk to (OpenSSL, GnuTLS, NSS, nginx), or name what is missing
+	@scripts/ensure_tls_servers.sh
+
 demo: setup ## run the local network and the playground, and print its address
 	$(BIN)/smolmix-web demo
 
-test: setup chromium lint types js unit ## run every test (installs Chromium where no browser is found)
+test: setup chromium servers lint types js unit ## run every test (installs Chromium where no browser is found)
 
 lint: setup
 	$(BIN)/ruff check .
