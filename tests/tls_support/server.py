@@ -145,6 +145,9 @@ class TamperingServer:
         return self.records.take_output()
 
     def receive(self, data: bytes) -> None:
+        if data.startswith(b"\x15\x03\x03\x00\x02") and self.version == ProtocolVersion.TLS_1_3:
+            self.alerts.append(data[6])  # the client found fault with the ServerHello, so it has no keys
+            return
         self.records.feed(data)
         while True:
             parts: list[bytes] = []
