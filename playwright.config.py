@@ -34,6 +34,8 @@ FLAGS = [
     "--disable-sync",
     "--no-pings",
     "--no-proxy-server",
+    # Tests of what becomes of forgotten responses collect garbage when they want to.
+    "--js-flags=--expose-gc",
     # A hidden page's timers must not be slowed down.
     "--disable-background-timer-throttling",
     "--disable-renderer-backgrounding",

@@ -52,16 +52,36 @@ export class BootError extends Error {
 const STAGES = ['manifest', 'python', 'packages', 'bridge'];
 
 /**
- * @param {object} task
- * @param {string} task.assets URL of the folder with manifest.json
- * @param {number} task.version protocol version of the page
- * @param {ProviderChoice} task.provider
- * @param {Post} task.post where Python puts its messages
- * @param {(stage: string, fraction: number) => void} task.onProgress
+ * @typedef {object} BootTask
+ * @property {string} assets URL of the folder with manifest.json
+ * @property {number} version protocol version of the page
+ * @property {ProviderChoice} provider
+ * @property {(stage: string, fraction: number) => void} onProgress
+ */
+
+/**
+ * @param {BootTask & {post: Post}} task `post` is where Python puts its messages
  * @returns {Promise<{receive: Receive, summary: Record<string, string>}>}
  * @throws {BootError}
  */
-export async function boot({ assets, version, provider, post, onProgress }) {
+export async function boot(task) {
+  const { pyodide, npm, provider, version } = await startPackages(task);
+  /** @type {{start: (post: Post, provider: string, npm: object) => Receive, destroy: () => void}} */
+  const entry = pyodide.pyimport('smolmix_web.bridge.entry');
+  const receive = entry.start(task.post, provider, npm);
+  entry.destroy();
+  task.onProgress('bridge', 1);
+  return { receive, summary: { version, pyodide: pyodide.version, provider } };
+}
+
+/**
+ * Everything but the bridge: Python with all packages, and the module of the npm bundle.
+ *
+ * @param {BootTask} task
+ * @returns {Promise<{pyodide: Pyodide, npm: object, provider: 'cryptography' | 'npm', version: string}>}
+ * @throws {BootError}
+ */
+export async function startPackages({ assets, version, provider, onProgress }) {
   /** @param {string} stage */
   const reached = (stage) => onProgress(stage, (STAGES.indexOf(stage) + 1) / STAGES.length);
   const manifest = await fetchManifest(assets);
@@ -82,12 +102,7 @@ export async function boot({ assets, version, provider, post, onProgress }) {
   for (const wheel of await downloads) pyodide.unpackArchive(wheel, 'wheel', { extractDir });
   const npm = await bundle;
   reached('packages');
-  /** @type {{start: (post: Post, provider: string, npm: object) => Receive, destroy: () => void}} */
-  const entry = pyodide.pyimport('smolmix_web.bridge.entry');
-  const receive = entry.start(post, chosen, npm);
-  entry.destroy();
-  reached('bridge');
-  return { receive, summary: { version: manifest.version, pyodide: pyodide.version, provider: chosen } };
+  return { pyodide, npm, provider: chosen, version: manifest.version };
 }
 
 /** @param {string} assets @returns {Promise<Manifest>} */

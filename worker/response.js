@@ -55,7 +55,7 @@ function makeBody(link, id, signal, done) {
     signal?.removeEventListener('abort', onAbort);
     done();
   };
-  // What outlives the stream (the signal, the registry) must not hold it, or it could never be collected.
+  // What outlives the source (the signal, the registry) must not hold it, or it could never be collected.
   /** @type {WeakRef<ReadableByteStreamController>} */
   let controller;
   const onAbort = () => {
@@ -64,48 +64,48 @@ function makeBody(link, id, signal, done) {
     link.abort(id);
     controller.deref()?.error(signal?.reason);
   };
-  const stream = new ReadableStream(
-    {
-      type: 'bytes',
-      start(given) {
-        controller = new WeakRef(given);
-        signal?.addEventListener('abort', onAbort);
-      },
-      async pull(given) {
-        /** @type {{data: ArrayBuffer | null}} */
-        let part;
-        try {
-          part = await link.request('pull', { target: id, maxBytes: CHUNK_BYTES });
-        } catch (error) {
-          if (!state.ended) {
-            finish();
-            given.error(fetchError(error));
-          }
-          return;
-        }
-        if (state.ended) return;
-        if (part.data) {
-          given.enqueue(new Uint8Array(part.data));
-        } else {
-          finish();
-          given.close();
-          given.byobRequest?.respond(0);
-        }
-      },
-      cancel() {
-        if (state.ended) return;
-        finish();
-        link.abort(id);
-      },
+  /** @type {UnderlyingByteSource} */
+  const source = {
+    type: 'bytes',
+    start(given) {
+      controller = new WeakRef(given);
+      signal?.addEventListener('abort', onAbort);
     },
-    { highWaterMark: CHUNK_BYTES },
-  );
-  forgotten.register(stream, () => {
+    async pull(given) {
+      /** @type {{data: ArrayBuffer | null}} */
+      let part;
+      try {
+        part = await link.request('pull', { target: id, maxBytes: CHUNK_BYTES });
+      } catch (error) {
+        if (!state.ended) {
+          finish();
+          given.error(fetchError(error));
+        }
+        return;
+      }
+      if (state.ended) return;
+      if (part.data) {
+        given.enqueue(new Uint8Array(part.data));
+      } else {
+        finish();
+        given.close();
+        given.byobRequest?.respond(0);
+      }
+    },
+    cancel() {
+      if (state.ended) return;
+      finish();
+      link.abort(id);
+    },
+  };
+  // The source lives as long as anybody can read. (Not so the stream object: while `response.text()` reads, the
+  // browser may collect it and go on with what is behind it.)
+  forgotten.register(source, () => {
     if (state.ended) return;
     finish();
     link.abort(id);
   });
-  return stream;
+  return new ReadableStream(source, { highWaterMark: CHUNK_BYTES });
 }
 
 /**

@@ -298,6 +298,31 @@ async def test_cancelling_the_body_frees_the_connection(mix: MixPage) -> None:
     assert (await mix.fetch("http://web.test/bytes/10"))["status"] == 200
 
 
+async def test_a_response_that_is_forgotten_frees_the_connection(mix: MixPage) -> None:
+    await mix.run("async () => { await window.mix.mixFetch('http://web.test/bytes/400000'); }")
+    assert (await mix.held())["exchanges"] == 1
+    for _ in range(20):
+        await mix.run("async () => gc()")
+        if (await mix.held())["exchanges"] == 0:
+            break
+    assert (await mix.held())["exchanges"] == 0
+
+
+@pytest.mark.parametrize("how", ["arrayBuffer", "text", "blob"])
+async def test_garbage_collection_does_not_disturb_reading(mix: MixPage, how: str) -> None:
+    size = await mix.run(
+        """async (how) => {
+          const collecting = setInterval(() => gc(), 10);
+          const reading = (await window.mix.mixFetch('http://web.test/bytes/300000'))[how]();
+          const body = await reading;
+          clearInterval(collecting);
+          return body.byteLength ?? body.size ?? new TextEncoder().encode(body).length;
+        }""",
+        how,
+    )
+    assert size >= 300_000
+
+
 async def test_a_timeout_is_a_timeout_error(mix: MixPage) -> None:
     answer = await mix.fetch("http://web.test/slow?seconds=60", timeout=700)
     assert (answer["error"], answer["code"]) == ("TimeoutError", "TIMEOUT")

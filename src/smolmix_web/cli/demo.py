@@ -66,10 +66,13 @@ async def run(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def playground_of(network: Mapping[str, Any], assets: Path) -> Playground:
+def playground_of(
+    network: Mapping[str, Any], assets: Path, folders: Mapping[str, Path] | None = None
+) -> Playground:
     """The playground for a local network.
 
     :param network: what :meth:`~smolmix_web.localnet.world.LocalWorld.describe` gives.
+    :param folders: see :class:`~smolmix_web.cli.playground.Playground`.
     """
     config = {
         "options": {
@@ -81,13 +84,19 @@ def playground_of(network: Mapping[str, Any], assets: Path) -> Playground:
         "sites": list(SITES),
     }
     sockets = [node["websocket"] for node in network["nodes"].values() if "websocket" in node]
-    return make_playground(assets, config, [origin_of(url) for url in (network["directory"], *sockets)])
+    connect = [origin_of(url) for url in (network["directory"], *sockets)]
+    return make_playground(assets, config, connect, folders)
 
 
-def make_playground(assets: Path, config: dict[str, Any], connect: Iterable[str]) -> Playground:
+def make_playground(
+    assets: Path,
+    config: dict[str, Any],
+    connect: Iterable[str],
+    folders: Mapping[str, Path] | None = None,
+) -> Playground:
     """The playground of this checkout."""
     demo = Sources.of_checkout().root / "demo"
-    return Playground(assets=assets, demo=demo, config=config, connect=connect)
+    return Playground(assets=assets, demo=demo, config=config, connect=connect, folders=folders)
 
 
 def has_screen(platform: str, environment: Mapping[str, str]) -> bool:

@@ -7,7 +7,7 @@ the same under every server.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -63,9 +63,18 @@ class Playground:
     :param demo: the ``demo`` folder of the checkout.
     :param config: what the page gets as ``config.json``: ``options`` of the tunnel, ``sites`` to try.
     :param connect: see :func:`content_security_policy`.
+    :param folders: further folders by URL path ("/bench").
     """
 
-    def __init__(self, *, assets: Path, demo: Path, config: dict[str, Any], connect: Iterable[str]) -> None:
+    def __init__(
+        self,
+        *,
+        assets: Path,
+        demo: Path,
+        config: dict[str, Any],
+        connect: Iterable[str],
+        folders: Mapping[str, Path] | None = None,
+    ) -> None:
         self._headers = {
             "Content-Security-Policy": content_security_policy(connect),
             "Cross-Origin-Opener-Policy": "same-origin",
@@ -85,6 +94,8 @@ class Playground:
         self._app.router.add_get("/demo/config.json", self._serve_config)
         self._app.router.add_static("/demo", demo)
         self._app.router.add_static("/worker", assets)
+        for path, folder in (folders or {}).items():
+            self._app.router.add_static(path, folder)
         self._app.on_response_prepare.append(self._add_headers)
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
