@@ -29,9 +29,9 @@ from smolmix_web.net.ipv6 import parse_ipv6
 from smolmix_web.net.pmtu import PathMtu
 from smolmix_web.net.reassembly import Reassembler
 from smolmix_web.net.tcp.connection import State, TcpConnection
+from smolmix_web.net.tcp.flight import NEVER
 from smolmix_web.net.tcp.listener import TcpListener
 from smolmix_web.net.tcp.segment import ACK, FIN, RST, SYN, Segment, build_segment, parse_segment
-from smolmix_web.net.tcp.send import NEVER
 from smolmix_web.net.tcp.sequence import MASK
 from smolmix_web.net.udp import DatagramTooLong, Endpoint, UdpAnySocket, UdpSocket, build_udp, parse_udp
 

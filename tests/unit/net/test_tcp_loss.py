@@ -188,11 +188,16 @@ def test_tail_loss_probe_prefers_new_data() -> None:
 
 
 def test_a_probe_that_repaired_a_loss_counts_as_congestion() -> None:
+    """RFC 8985 section 7.4.2, case 2: more than the probe is acknowledged and no D-SACK came."""
     tcp = flying(count=2)
     window = tcp.connection._tx.cc.window
     tcp.until_sent()
     tcp.now += RTT
     tcp.sends(".", ack=2 * MSS)
+    tcp.write(bytes(MSS))
+    tcp.segments()
+    tcp.now += RTT
+    tcp.sends(".", ack=3 * MSS)
     assert tcp.connection._tx.cc.window < window
 
 

@@ -22,6 +22,7 @@ from smolmix_web.errors import (
 from smolmix_web.net.config import TcpOptions
 from smolmix_web.net.flow import Flow
 from smolmix_web.net.tcp.acking import AckPolicy
+from smolmix_web.net.tcp.flight import NEVER
 from smolmix_web.net.tcp.receive import Receiver
 from smolmix_web.net.tcp.scoreboard import Sent
 from smolmix_web.net.tcp.segment import (
@@ -36,7 +37,7 @@ from smolmix_web.net.tcp.segment import (
     build_segment,
     build_timestamps,
 )
-from smolmix_web.net.tcp.send import NEVER, Sender
+from smolmix_web.net.tcp.send import Sender
 from smolmix_web.net.tcp.sequence import MASK, before, unwrap
 
 if TYPE_CHECKING:
@@ -288,7 +289,7 @@ class TcpConnection:
         self._last_ack_sent = rx.nxt
         peer_mss = max(segment.mss if segment.mss is not None else DEFAULT_MSS[self.flow.version], _MIN_MSS)
         if options.timestamps and segment.timestamps is not None:
-            self._timestamps = tx.timestamps_ok = True
+            self._timestamps = True
             self._ts_recent = segment.timestamps[0]
             self._ts_recent_at = now
         self._sack = tx.sack_ok = options.sack and segment.sack_permitted
@@ -566,7 +567,15 @@ class TcpConnection:
         echo_age = None
         if self._timestamps and segment.timestamps is not None:
             echo_age = ((self._stamp(now) - segment.timestamps[1]) & MASK) / 1000
-        tx.on_ack(ack, blocks, echo_age, now, end == seq, window_changed, current)
+        tx.release(ack)
+        tx.on_ack(
+            ack,
+            blocks,
+            echo_age,
+            now,
+            duplicate=current and end == seq and not window_changed and not tx.probing_window,
+            current=current,
+        )
         if opened:
             tx.window_opened(now)
         stack = self._stack
@@ -741,6 +750,7 @@ class TcpConnection:
     def poll_at(self) -> float:
         """The earliest instant at which :meth:`handle_timer` has something to do; infinite if never."""
         tx = self._tx
+        tx.settle_timer()
         deadline = min(tx.rtx_at, tx.reo_at, tx.persist_at, self._acks.at, self._syn_at, self._deadline)
         if tx.paced_out and tx.pace_at < deadline:
             deadline = tx.pace_at
@@ -774,6 +784,7 @@ class TcpConnection:
                 return
             tx.rtt.back_off()
             self._syn_due = True
+        tx.settle_timer()
         tx.paced_out = False
         if self._acks.at <= now:
             self._acks.due, self._acks.at = True, NEVER
@@ -810,10 +821,9 @@ class TcpConnection:
                     room -= 4 + 8 * min(len(self._rx.islands), 3)
                 record = tx.next_segment(now, max(room, 1))
             if record is not None:
-                if tx.writer_waits and tx.writable() >= tx.mss:
+                if self._writer_waits:
                     # Room is counted in unsent data, so it grows here and not only with an ACK.
-                    tx.writer_waits = False
-                    self._stack.changed.add(self)
+                    self._tell_writer()
                 return self._emit_record(record, now)
         if acks.due and state not in (State.CLOSED, State.LISTEN, State.SYN_SENT) and not self.deferred:
             return self._emit(tx.nxt, ACK, b"", now)
