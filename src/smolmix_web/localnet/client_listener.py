@@ -21,6 +21,7 @@ from smolmix_web.gateway import (
     GatewaySession,
     PacketUploaded,
 )
+from smolmix_web.localnet.http_server import HttpServer
 from smolmix_web.nym.mixpacket import MixPacket
 
 MAX_MESSAGE = 1024 * 1024
@@ -60,9 +61,7 @@ class ClientListener:
         self._upload = upload
         self._config = config or ClientListenerConfig()
         self._open: set[_Connection] = set()
-        self._fresh: dict[object, asyncio.TimerHandle] = {}
-        self._servers: list[asyncio.Server] = []
-        self._http: web.Server | None = None
+        self._http: HttpServer | None = None
 
     @property
     def connections(self) -> int:
@@ -72,55 +71,27 @@ class ClientListener:
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen, once per kind of port; the port. :raises OSError: cannot bind."""
         if self._http is None:
-            self._http = web.Server(self._serve, access_log=None, keepalive_timeout=0)
-        http = self._http
-        loop = asyncio.get_running_loop()
-
-        def accept() -> asyncio.Protocol:
-            protocol = http()
-            self._fresh[protocol] = loop.call_later(self._config.upgrade_timeout, self._expire, protocol)
-            return protocol
-
-        server = await loop.create_server(accept, host, port, ssl=tls)
-        self._servers.append(server)
-        return int(server.sockets[0].getsockname()[1])
+            self._http = HttpServer(
+                self._serve,
+                first_request_timeout=self._config.upgrade_timeout,
+                max_connections=self._config.max_connections,
+            )
+        return await self._http.listen(host, port, tls)
 
     async def stop(self) -> None:
         """Close the sockets and all connections, and wait for their tasks."""
-        for server in self._servers:
-            server.close()
-        for handle in self._fresh.values():
-            handle.cancel()
-        self._fresh.clear()
         for connection in list(self._open):
             connection.abort()
         if self._http is not None:
-            await self._http.shutdown(0.5)
-            self._http = None
-        for server in self._servers:
-            await server.wait_closed()
-        self._servers.clear()
-
-    def _expire(self, protocol: asyncio.Protocol) -> None:
-        """The upgrade did not come in time."""
-        self._fresh.pop(protocol, None)
-        transport = getattr(protocol, "transport", None)
-        if transport is not None:
-            transport.abort()
+            http, self._http = self._http, None
+            await http.stop()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        timer = self._fresh.pop(request.protocol, None)
-        if timer is not None:
-            timer.cancel()
         websocket = web.WebSocketResponse(
             autoping=False, compress=False, max_msg_size=MAX_MESSAGE, timeout=0.5
         )
         if not websocket.can_prepare(request):
             return web.Response(status=426, text="this is a WebSocket endpoint\n")
-        if len(self._open) >= self._config.max_connections:
-            if request.transport is not None:
-                request.transport.abort()
-            return web.Response(status=503)
         await websocket.prepare(request)
         connection = _Connection(self, websocket, request.transport)
         self._open.add(connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -11,6 +12,12 @@ from aiohttp import web
 
 from smolmix_web.directory.network import DirectoryConfig
 from smolmix_web.directory.server import DirectoryState
+from smolmix_web.localnet.http_server import HttpServer
+
+MAX_CONNECTIONS = 1024
+REQUEST_TIMEOUT = 10.0
+"""Seconds for a connection's first request, and for every body."""
+KEEPALIVE_TIMEOUT = 60.0
 
 ExtraPage = Callable[[], tuple[str, bytes]]
 
@@ -33,25 +40,27 @@ class DirectoryNode:
         self._config = config
         self.state = state
         self._pages = dict(pages or {})
-        self._runner: web.ServerRunner | None = None
+        self._http: HttpServer | None = None
         self.port = 0
         self.tls_port: int | None = None
         self.requests = 0
 
     @property
     def is_running(self) -> bool:
-        return self._runner is not None
+        return self._http is not None
 
     async def start(self, host: str, port: int) -> int:
         """Listen; the port. :raises OSError: cannot bind."""
         if self.state is None:
             self.state = DirectoryState(self._config, started_at=float(int(time.time())))
-        server = web.Server(self._serve, access_log=None)
-        self._runner = web.ServerRunner(server, shutdown_timeout=0.5)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
-        await site.start()
-        self.port = int(self._runner.addresses[0][1])
+        http = HttpServer(
+            self._serve,
+            first_request_timeout=REQUEST_TIMEOUT,
+            keepalive_timeout=KEEPALIVE_TIMEOUT,
+            max_connections=MAX_CONNECTIONS,
+        )
+        self.port = await http.listen(host, port)
+        self._http = http
         return self.port
 
     async def listen_tls(self, host: str, port: int, tls: ssl.SSLContext) -> int:
@@ -59,18 +68,15 @@ class DirectoryNode:
 
         :raises OSError: cannot bind
         """
-        assert self._runner is not None
-        before = set(self._runner.addresses)
-        site = web.TCPSite(self._runner, host, port, ssl_context=tls)
-        await site.start()
-        self.tls_port = int(next(iter(set(self._runner.addresses) - before))[1])
+        assert self._http is not None
+        self.tls_port = await self._http.listen(host, port, tls)
         return self.tls_port
 
     async def stop(self) -> None:
-        """Close the socket and all connections."""
-        if self._runner is not None:
-            runner, self._runner = self._runner, None
-            await runner.cleanup()
+        """Close the sockets and all connections."""
+        if self._http is not None:
+            http, self._http = self._http, None
+            await http.stop()
 
     def as_dict(self) -> dict[str, Any]:
         return {"running": self.is_running, "requests": self.requests}
@@ -83,7 +89,13 @@ class DirectoryNode:
             content_type, body = page()
             headers = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-store"}
             return web.Response(body=body, content_type=content_type, headers=headers)
-        body = await request.read() if request.method == "POST" else b""  # bounded by aiohttp: 1 MiB
+        body = b""
+        if request.method == "POST":
+            try:
+                async with asyncio.timeout(REQUEST_TIMEOUT):
+                    body = await request.read()  # aiohttp refuses more than 1 MiB
+            except TimeoutError:
+                return web.Response(status=408)
         answer = self.state.answer(request.method, request.path, request.query, body, unix_time=time.time())
         headers = dict(answer.headers)
         if answer.content_type:

@@ -1,0 +1,95 @@
+"""HTTP listeners of directories and gateways: aiohttp, with deadlines for connections that say nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+_LINGER = 0.5
+"""Seconds that the rest of a refused body is still read, so that the answer is not lost in a reset."""
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class _Refused(asyncio.Protocol):
+    """Accepts a connection only to drop it."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.abort()
+
+
+class HttpServer:
+    """Any number of listening sockets with one handler.
+
+    :param first_request_timeout: seconds from accepting TCP to the end of the first request's head; who needs
+        longer is dropped, so that connections cannot be hoarded.
+    :param keepalive_timeout: seconds an idle connection is kept after an answer.
+    :param max_connections: more are accepted and dropped at once, as official gateways do.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        first_request_timeout: float,
+        keepalive_timeout: float = 0.0,
+        max_connections: int = 8192,
+    ) -> None:
+        self._handler = handler
+        self._first_request_timeout = first_request_timeout
+        self._max_connections = max_connections
+        self._http = web.Server(
+            self._serve, access_log=None, keepalive_timeout=keepalive_timeout, lingering_time=_LINGER
+        )
+        self._fresh: dict[object, asyncio.TimerHandle] = {}
+        self._servers: list[asyncio.Server] = []
+        self.refused = 0
+        """Connections dropped because there were too many."""
+
+    @property
+    def connections(self) -> int:
+        """Open connections."""
+        return len(self._http.connections)
+
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+        """Listen; the port, chosen by the system when ``port`` is 0. :raises OSError: cannot bind."""
+        server = await asyncio.get_running_loop().create_server(self._accept, host, port, ssl=tls)
+        self._servers.append(server)
+        return int(server.sockets[0].getsockname()[1])
+
+    async def stop(self, grace: float = 0.5) -> None:
+        """Close the sockets, give running handlers ``grace`` seconds, and close all connections."""
+        for server in self._servers:
+            server.close()
+        for timer in self._fresh.values():
+            timer.cancel()
+        self._fresh.clear()
+        await self._http.shutdown(grace)
+        for server in self._servers:
+            await server.wait_closed()
+        self._servers.clear()
+
+    def _accept(self) -> asyncio.Protocol:
+        if self.connections >= self._max_connections:
+            self.refused += 1
+            return _Refused()
+        protocol = self._http()
+        loop = asyncio.get_running_loop()
+        self._fresh[protocol] = loop.call_later(self._first_request_timeout, self._expire, protocol)
+        return protocol
+
+    def _expire(self, protocol: asyncio.Protocol) -> None:
+        self._fresh.pop(protocol, None)
+        transport = getattr(protocol, "transport", None)
+        if transport is not None:
+            transport.abort()
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        timer = self._fresh.pop(request.protocol, None)
+        if timer is not None:
+            timer.cancel()
+        return await self._handler(request)
