@@ -1,0 +1,54 @@
+"""The TLS engine where it really runs: Pyodide, on the worker's providers.
+
+The same verdicts on certificates as on CPython, and the same bytes in a recorded session. ``cryptography`` is
+tried when SMOLMIX_PYODIDE_WHEELS names a folder with Pyodide's wheels of cryptography, cffi and pycparser.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = Path(__file__).with_name("tls-in-pyodide.mjs")
+
+pytestmark = pytest.mark.worker
+
+
+def run(provider: str, *task: str) -> Any:
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None or not (ROOT / "node_modules" / "pyodide").is_dir():
+        pytest.skip("needs node, and the packages of `npm ci`")
+    arguments = [provider]
+    if provider == "cryptography":
+        wheels = os.environ.get("SMOLMIX_PYODIDE_WHEELS")
+        if not wheels:
+            pytest.skip("SMOLMIX_PYODIDE_WHEELS is not set")
+        arguments.append(wheels)
+    subprocess.run([npm, "run", "--silent", "build:crypto"], cwd=ROOT, check=True, capture_output=True)
+    command = [node, str(SCRIPT), *arguments, *task]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("provider", ["npm", "cryptography"])
+def test_certificates_and_a_recorded_session(provider: str) -> None:
+    answer = run(provider)
+    assert answer["provider"].startswith(provider)
+    assert answer["limbo"] == []
+    assert answer["cases"] == 104
+
+
+@pytest.mark.parametrize("provider", ["npm", "cryptography"])
+def test_handshake_is_fast_enough_for_a_page(provider: str) -> None:
+    """The aim is 25 ms; four times that is a defect even on a busy machine."""
+    figures = run(provider, "bench", "0.3")
+    (handshake,) = (value for name, value in figures.items() if name.startswith("full handshake"))
+    assert handshake < 100
