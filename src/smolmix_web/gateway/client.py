@@ -92,11 +92,16 @@ _STEPS = {
 
 @dataclass(frozen=True, slots=True)
 class GatewayClientConfig:
-    """Time-outs in seconds. The official client waits 5 s per handshake message and 300 s for the rest."""
+    """Time-outs in seconds. The official client waits 5 s per handshake message and 300 s for the rest.
+
+    :ivar silence_timeout: a gateway answers every upload; when uploads find no answer of any kind for so
+        long, the connection is dead, even where TCP has not noticed yet (sleep, change of network).
+    """
 
     control_timeout: float = 20.0
     handshake_timeout: float = 5.0
     claim_retry: float = 5.0  # pause after a claim that did not help
+    silence_timeout: float = 30.0
 
 
 @dataclass(slots=True)
@@ -143,6 +148,7 @@ class GatewayClient:
         self._claim_deadline: float | None = None
         self._claim_not_before = 0.0
         self._clock_wait_until = 0.0
+        self._unanswered_since: float | None = None  # the first upload after the last frame that came
         self._handshake: Initiator | None = None
         self._proposed = versions.CURRENT
         self._version = 0
@@ -179,6 +185,7 @@ class GatewayClient:
         self.balance = 0
         self._claim_deadline = None
         self._claim_not_before = 0.0
+        self._unanswered_since = None
         if self._key is not None and self._resume_version is not None:
             self._proposed = self._resume_version
             self._authenticate()
@@ -189,6 +196,7 @@ class GatewayClient:
     def receive_text(self, text: str, now: float) -> None:
         """A text frame arrived."""
         self._now = now
+        self._unanswered_since = None
         if self._state in (State.IDLE, State.FAILED):
             return
         try:
@@ -209,6 +217,7 @@ class GatewayClient:
     def receive_binary(self, frame: bytes, now: float) -> None:
         """A binary frame arrived. Pushes are legal as soon as both sides hold the key (section 6.6)."""
         self._now = now
+        self._unanswered_since = None
         key = self._key
         if self._handshake is not None and self._handshake.shared_key is not None:
             key = self._handshake.shared_key
@@ -278,9 +287,10 @@ class GatewayClient:
             return self._clock_wait_until
         if self._deadline is not None:
             return self._deadline[0]
+        due = [at for at in (self._claim_deadline, self._silence_deadline()) if at is not None]
         if self._claim_deadline is None and self._waiting:
-            return self._claim_not_before
-        return self._claim_deadline
+            due.append(self._claim_not_before)
+        return min(due, default=None)
 
     def handle_timer(self, now: float) -> None:
         self._now = now
@@ -291,8 +301,15 @@ class GatewayClient:
             self._fail(DeadlineError(self._deadline[1], self._deadline[2]))
         elif self._claim_deadline is not None and now >= self._claim_deadline:
             self._fail(DeadlineError("bandwidth claim", self._config.control_timeout))
+        elif (silent := self._silence_deadline()) is not None and now >= silent:
+            self._fail(DeadlineError("gateway answer to uploads", self._config.silence_timeout))
         elif self._waiting:
             self._claim()
+
+    def _silence_deadline(self) -> float | None:
+        if self._unanswered_since is None:
+            return None
+        return self._unanswered_since + self._config.silence_timeout
 
     # -- messages of the gateway ------------------------------------------------------------------------
 
@@ -487,6 +504,8 @@ class GatewayClient:
         else:
             frame = seal_frame(self._key, RequestKind.FORWARD_SPHINX, packet.to_bytes_v1(), nonce)
         self.stats.packets_sent += 1
+        if self._unanswered_since is None:
+            self._unanswered_since = self._now
         self._outbox.append(frame)
 
     def _send_control(self, request: control.ControlRequest) -> None:
@@ -507,6 +526,7 @@ class GatewayClient:
         self._state = State.FAILED
         self._deadline = None
         self._claim_deadline = None
+        self._unanswered_since = None
         self._handshake = None
         if not isinstance(error, GatewayClosed):
             self._resume_version = None

@@ -262,6 +262,43 @@ def test_silent_gateway_at_authentication_and_at_the_claim():
     assert error_of(other).phase == "bandwidth claim"
 
 
+def test_uploads_without_any_answer_end_the_session():
+    pair = registered_pair()
+    assert pair.client.poll_at() is None  # an idle session waits for nothing
+    pair.client.send_packet(regular_packet())
+    pair.run()
+    assert pair.client.poll_at() is None  # answered
+    session, pair.session = pair.session, None  # the network is gone, and nobody says so
+    start = pair.clock.now
+    pair.client.handle_timer(start)
+    pair.client_events.clear()
+    for _ in range(29):
+        pair.client.send_packet(regular_packet())
+        assert pair.client.poll_at() == start + 30
+        pair.advance(1)
+    assert pair.client_events == []
+    pair.advance(1)
+    error = error_of(pair)
+    assert isinstance(error, DeadlineError)
+    assert error.phase == "gateway answer to uploads"
+    session.receive_closed(pair.clock.now)
+    pair.client_events.clear()
+    pair.connect()
+    assert pair.event(Ready)
+
+
+def test_any_frame_counts_as_an_answer():
+    pair = registered_pair()
+    session, pair.session = pair.session, None
+    pair.client.send_packet(regular_packet())
+    session.push(b"something from the mixnet")
+    pair.clock.now += 20
+    for frame in session.frames_to_send():
+        pair.client.receive_binary(frame, pair.clock.now)
+    pair.client.send_packet(regular_packet())
+    assert pair.client.poll_at() == pair.clock.now + 30
+
+
 @pytest.mark.parametrize("exchanges", range(4))
 def test_closing_at_every_step_is_reported_and_recovered_from(exchanges):
     pair = Pair().connect(run=False)
