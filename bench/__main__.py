@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-ORDER = ("sphinx", "network", "packets", "net", "tls", "browser")
+ORDER = ("sphinx", "network", "packets", "net", "tls", "tls_browser", "browser")
 
 
 def main(wanted: list[str]) -> int:

@@ -1,12 +1,12 @@
 """Makes tests/vectors/tls/replay.json: what a server said to our client under fixed randomness.
 
-A client whose random numbers are fixed says the same thing each time, so one server's recorded flight completes
-its handshake again and again: under another provider, in Pyodide, in a benchmark, without a server.
+A client whose random numbers are fixed says the same thing each time, so one server's recorded flight
+completes its handshake again and again: under another provider, in Pyodide, in a benchmark, without a server.
 
     PYTHONPATH=tests python -m tls_support.record_replay
 
-The hello depends on the platform (order of suites) and the build (ML-KEM), hence four variants. Signatures are
-fresh with each run of this file, so its output differs each time; commit it only when the hello has changed.
+The hello depends on the platform (order of suites) and the build (ML-KEM), hence four variants. Signatures
+are fresh with each run of this file, so its output differs each time; commit it only when the hello changed.
 """
 
 from __future__ import annotations
