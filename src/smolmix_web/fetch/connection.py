@@ -12,13 +12,14 @@ from smolmix_web.errors import DeadlineError, LocalProtocolError, NetworkError
 from smolmix_web.fetch.errors import BadResponse, ResponseCutOff
 from smolmix_web.fetch.headers import Headers, with_defaults
 from smolmix_web.fetch.request import FetchRequest
-from smolmix_web.fetch.timeouts import FetchTimeouts
+from smolmix_web.fetch.timeouts import FetchTimeouts, Phase, during
 from smolmix_web.sockets.bytestream import ByteStream
 
 MAX_HEAD = 256 * 1024
 """Bytes of a response's head; as much as Chromium takes."""
 
 READ_SIZE = 64 * 1024
+WRITE_SIZE = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class HttpConnection:
         """Send the request and wait for the response's head. The body is sent while waiting.
 
         :raises NetworkError: the connection failed. :raises BadResponse: the answer is not HTTP.
-        :raises DeadlineError: phase "first byte" or "upload".
+        :raises DeadlineError: phase "firstByte", or "idle" while sending.
         """
         self.exchanges += 1
         self.answered = False
@@ -79,8 +80,9 @@ class HttpConnection:
             head = (head or b"") + (self._h11.send(h11.Data(data=request.body)) or b"")
         if request.body is None or isinstance(request.body, bytes):
             head = (head or b"") + (self._h11.send(h11.EndOfMessage()) or b"")
-        self._sending = asyncio.ensure_future(self._send(head or b"", request))
-        response = await self._read_head(timeouts)
+        self._sending = asyncio.ensure_future(self._send(head or b"", request, timeouts.idle))
+        with during("response"):
+            response = await self._read_head(timeouts)
         reason = response.reason.decode("latin-1")
         return Head(
             response.status_code,
@@ -88,16 +90,35 @@ class HttpConnection:
             [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers],
         )
 
-    async def _send(self, head: bytes, request: FetchRequest) -> None:
-        await self._stream.write(head)
+    async def _send(self, head: bytes, request: FetchRequest, idle: float) -> None:
+        await self._write(head, idle)
         if request.body is None or isinstance(request.body, bytes):
             return
-        async for piece in request.body:
+        pieces = aiter(request.body)
+        while True:
+            # The caller may take as long as it likes to make the next piece.
+            with during("upload"):
+                piece = await anext(pieces, None)
+            if piece is None:
+                break
             if piece:
-                await self._stream.write(self._h11.send(h11.Data(data=piece)) or b"")
-        await self._stream.write(self._h11.send(h11.EndOfMessage()) or b"")
+                await self._write(self._h11.send(h11.Data(data=piece)) or b"", idle)
+        await self._write(self._h11.send(h11.EndOfMessage()) or b"", idle)
+
+    async def _write(self, data: bytes, idle: float) -> None:
+        view = memoryview(data)
+        for start in range(0, len(data), WRITE_SIZE):
+            piece = data if len(data) <= WRITE_SIZE else bytes(view[start : start + WRITE_SIZE])
+            try:
+                async with asyncio.timeout(idle):
+                    await self._stream.write(piece)
+            except TimeoutError as error:
+                raise _ran_out(error, "server to take more of the request", idle, "idle") from error
 
     async def _read_head(self, timeouts: FetchTimeouts) -> h11.Response:
+        """The time for the first byte runs once the request is out, and covers the whole head."""
+        out_at: float | None = None
+        loop = asyncio.get_running_loop()
         while True:
             event = self._next_event()
             if isinstance(event, h11.Response):
@@ -108,27 +129,25 @@ class HttpConnection:
                 continue
             if event is not h11.NEED_DATA:
                 raise BadResponse("the connection ended before a response")
-            await self._receive_while_sending(timeouts)
-
-    async def _receive_while_sending(self, timeouts: FetchTimeouts) -> None:
-        """Wait for bytes; the time for the first byte runs only once the request is out."""
-        reading = asyncio.ensure_future(self._stream.read(READ_SIZE))
-        try:
-            sending = self._sending
-            if sending is not None and not sending.done():
-                await asyncio.wait({reading, sending}, return_when=asyncio.FIRST_COMPLETED)
-            if not reading.done():
-                self._raise_send_failure()
-                done, _ = await asyncio.wait({reading}, timeout=timeouts.first_byte)
-                if not done:
-                    raise DeadlineError("first byte of the response", timeouts.first_byte)
-            data = reading.result()
-        finally:
-            if not reading.done():
-                reading.cancel()
-                await asyncio.gather(reading, return_exceptions=True)
-        self.answered = self.answered or bool(data)
-        self._feed(data)
+            reading = asyncio.ensure_future(self._stream.read(READ_SIZE))
+            try:
+                sending = self._sending
+                if sending is not None and not sending.done():
+                    await asyncio.wait({reading, sending}, return_when=asyncio.FIRST_COMPLETED)
+                if not reading.done():
+                    self._raise_send_failure()
+                    out_at = loop.time() if out_at is None else out_at
+                    left = out_at + timeouts.first_byte - loop.time()
+                    await asyncio.wait({reading}, timeout=max(left, 0))
+                if not reading.done():
+                    raise _ran_out(None, "head of the response", timeouts.first_byte, "firstByte")
+                data = reading.result()
+            finally:
+                if not reading.done():
+                    reading.cancel()
+                    await asyncio.gather(reading, return_exceptions=True)
+            self.answered = self.answered or bool(data)
+            self._feed(data)
 
     def _raise_send_failure(self) -> None:
         if self._sending is not None and self._sending.done() and not self._sending.cancelled():
@@ -139,8 +158,12 @@ class HttpConnection:
     async def read_body(self, timeouts: FetchTimeouts) -> bytes:
         """The next piece of the body as it came (framing removed), ``b""`` at the end.
 
-        :raises ResponseCutOff: the connection ended too early. :raises DeadlineError: phase "body".
+        :raises ResponseCutOff: the connection ended too early. :raises DeadlineError: phase "idle".
         """
+        with during("body"):
+            return await self._read_body(timeouts)
+
+    async def _read_body(self, timeouts: FetchTimeouts) -> bytes:
         while True:
             event = self._next_event()
             if isinstance(event, h11.Data):
@@ -156,9 +179,7 @@ class HttpConnection:
                 async with asyncio.timeout(timeouts.idle):
                     data = await self._stream.read(READ_SIZE)
             except TimeoutError as error:
-                if isinstance(error, DeadlineError):
-                    raise
-                raise DeadlineError("next piece of the body", timeouts.idle) from error
+                raise _ran_out(error, "next piece of the body", timeouts.idle, "idle") from error
             self._feed(data)
 
     def _next_event(self) -> object:
@@ -196,6 +217,8 @@ class HttpConnection:
             self._sending.exception() is None
             and self._h11.our_state is h11.DONE
             and self._h11.their_state is h11.DONE
+            # What follows the response unasked would pass for the answer to the next request.
+            and not self._h11.trailing_data[0]
         )
 
     # -- between exchanges ---------------------------------------------------------------------------------
@@ -239,3 +262,12 @@ class HttpConnection:
                 task.cancel()
                 # Whatever it ended with is of no interest any more, but must count as seen.
                 task.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+
+def _ran_out(error: TimeoutError | None, wait: str, seconds: float, phase: Phase) -> DeadlineError:
+    """What to raise for ``error``: a deadline of a layer below stays what it is."""
+    if isinstance(error, DeadlineError):
+        return error
+    deadline = DeadlineError(wait, seconds)
+    deadline.phase = phase
+    return deadline

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from smolmix_web.errors import OptionError
+from smolmix_web.fetch import codings
 
 Headers = list[tuple[str, str]]
 
@@ -19,7 +20,6 @@ DEFAULTS: tuple[tuple[str, str], ...] = (
     ),
     ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"),
     ("accept-language", "en-US,en;q=0.9"),
-    ("accept-encoding", "gzip, deflate"),
 )
 
 # These frame the message and belong to the connection; a caller's value would break or smuggle requests.
@@ -61,4 +61,7 @@ def with_defaults(headers: Headers, host: str) -> Headers:
     result: Headers = [] if "host" in names else [("host", host)]
     result += headers
     result += [(name, value) for name, value in DEFAULTS if name not in names]
+    if "accept-encoding" not in names:
+        # What is asked for in ranges must come as it is: a range counts encoded bytes (Fetch standard).
+        result.append(("accept-encoding", "identity" if "range" in names else codings.accept_encoding()))
     return result

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from smolmix_web.errors import DeadlineError, TunnelClosed
 from smolmix_web.fetch.connection import HttpConnection
 from smolmix_web.fetch.request import Origin
+from smolmix_web.fetch.timeouts import FetchTimeouts, during
 
 MAX_PER_ORIGIN = 6
 MAX_TOTAL = 64
@@ -25,6 +26,8 @@ class _Host:
     busy: set[HttpConnection] = field(default_factory=set)
     dialling: int = 0
     queue: deque[asyncio.Future[None]] = field(default_factory=deque)
+    turns: int = 0
+    """Requests taken from the queue that have not run yet; nobody may overtake them."""
 
     @property
     def open(self) -> int:
@@ -39,7 +42,7 @@ class Pool:
 
     def __init__(
         self,
-        dial: Callable[[Origin], Awaitable[HttpConnection]],
+        dial: Callable[[Origin, FetchTimeouts], Awaitable[HttpConnection]],
         now: Callable[[], float],
         *,
         max_per_origin: int = MAX_PER_ORIGIN,
@@ -66,43 +69,73 @@ class Pool:
         }
 
     async def acquire(
-        self, origin: Origin, *, timeout: float, fresh: bool = False
+        self, origin: Origin, timeouts: FetchTimeouts, *, fresh: bool = False
     ) -> tuple[HttpConnection, bool]:
         """A connection to ``origin`` and whether it was used before.
 
         :param fresh: never an idle one (the retry of a request that met a stale connection).
-        :raises DeadlineError: none came free within ``timeout`` seconds.
+        :raises DeadlineError: none came free within ``timeouts.queue`` seconds.
         """
+        waited = False
         while True:
             if self._closed:
                 raise TunnelClosed("the tunnel was closed")
             host = self._hosts.setdefault(origin, _Host())
-            while host.idle and not fresh:
-                connection, _ = host.idle.pop()
-                host.busy.add(connection)
-                if await connection.resume():
+            if waited or not (host.queue or host.turns):
+                if not fresh and (connection := await self._take_idle(host)) is not None:
                     return connection, True
+                if self._closed:
+                    continue
+                if fresh and host.idle and host.open >= self._max_per_origin:
+                    host.idle.pop(0)[0].abort()
+                if host.open < self._max_per_origin and self._make_room():
+                    return await self._dialled(origin, host, timeouts), False
+            await self._queue(origin, host, timeouts.queue, in_front=waited)
+            waited = True
+
+    async def _take_idle(self, host: _Host) -> HttpConnection | None:
+        """The most recently used idle connection that is still alive."""
+        while host.idle:
+            connection, _ = host.idle.pop()
+            host.busy.add(connection)
+            try:
+                alive = await connection.resume()
+            except BaseException:
                 host.busy.discard(connection)
                 connection.abort()
-            if host.open < self._max_per_origin and self._make_room():
-                return await self._dialled(origin, host), False
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            host.queue.append(turn)
-            try:
-                async with asyncio.timeout(timeout):
-                    await turn
-            except TimeoutError as error:
-                raise DeadlineError(f"a free connection to {origin.authority}", timeout) from error
-            finally:
-                if turn in host.queue:
-                    host.queue.remove(turn)
-                elif turn.cancelled():
-                    self._next_turn()
+                self._next_turn()
+                raise
+            if alive:
+                return connection
+            host.busy.discard(connection)
+            connection.abort()
+        return None
 
-    async def _dialled(self, origin: Origin, host: _Host) -> HttpConnection:
+    async def _queue(self, origin: Origin, host: _Host, seconds: float, *, in_front: bool) -> None:
+        """Wait until something came free."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if in_front:
+            host.queue.appendleft(turn)
+        else:
+            host.queue.append(turn)
+        try:
+            async with asyncio.timeout(seconds):
+                await turn
+        except TimeoutError as error:
+            with during("queue"):
+                raise DeadlineError(f"a free connection to {origin.authority}", seconds) from error
+        finally:
+            if turn in host.queue:
+                host.queue.remove(turn)
+            else:
+                host.turns -= 1
+            # Once we have taken our connection (or given up), there may be room for the next one.
+            asyncio.get_running_loop().call_soon(self._next_turn)
+
+    async def _dialled(self, origin: Origin, host: _Host, timeouts: FetchTimeouts) -> HttpConnection:
         host.dialling += 1
         try:
-            connection = await self._dial(origin)
+            connection = await self._dial(origin, timeouts)
         except BaseException:
             host.dialling -= 1
             self._next_turn()
@@ -165,12 +198,23 @@ class Pool:
     def _next_turn(self) -> None:
         """Something came free: wake the first in each queue that can go on."""
         for host in self._hosts.values():
-            if host.queue and (host.idle or host.open < self._max_per_origin):
+            # One at a time: whoever had its turn calls this again.
+            if host.queue and not host.turns and self._has_room(host):
                 turn = host.queue.popleft()
+                host.turns += 1
                 if not turn.done():
                     turn.set_result(None)
-        for origin in [key for key, host in self._hosts.items() if not host.open and not host.queue]:
+        for origin in [
+            key for key, host in self._hosts.items() if not (host.open or host.queue or host.turns)
+        ]:
             del self._hosts[origin]
+
+    def _has_room(self, host: _Host) -> bool:
+        if host.idle:
+            return True
+        hosts = self._hosts.values()
+        room_in_total = sum(one.open for one in hosts) < self._max_total or any(one.idle for one in hosts)
+        return host.open < self._max_per_origin and room_in_total
 
     def _watch_expiry(self) -> None:
         if self._expiry is None:

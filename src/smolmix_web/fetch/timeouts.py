@@ -1,8 +1,22 @@
-"""How long each phase of a fetch may take."""
+"""How long each phase of a fetch may take, and what the phases are called."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final, Literal
+
+from smolmix_web.errors import SmolmixError
+
+Phase = Literal[
+    "resolve", "connect", "tls", "queue", "firstByte", "idle", "total",  # waits, each with a limit
+    "upload", "response", "redirect", "body",
+]  # fmt: skip
+PHASES: Final[frozenset[str]] = frozenset(Phase.__args__)  # type: ignore[attr-defined]
+"""What ``phase`` of an error of a fetch can be. A time-out names its limit in :class:`FetchTimeouts`; other
+failures say what was going on: ``response`` from sending the request to the response's head, then ``body``;
+``upload`` where the caller's own stream broke."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,8 +26,11 @@ class FetchTimeouts:
     The defaults allow for a mixnet: a round trip takes up to 2 s, and a lost packet a few more.
     """
 
+    resolve: float | None = None
+    """Finding the addresses of the host; None leaves it to the limit of the resolver."""
+
     connect: float = 30.0
-    """The TCP handshake of one address (name resolution has its own limit, ``dns_timeout_ms``)."""
+    """The TCP handshake, over all addresses of the host that are tried."""
 
     tls: float = 30.0
     """The TLS handshake."""
@@ -28,4 +45,15 @@ class FetchTimeouts:
     """Between two pieces of the body, in either direction."""
 
     total: float | None = None
-    """The whole fetch up to the response's head; None sets no limit beyond the phases'."""
+    """The whole fetch, the body included; None sets no limit beyond the phases'."""
+
+
+@contextlib.contextmanager
+def during(phase: Phase) -> Iterator[None]:
+    """Errors from within carry ``phase``, unless they carry a phase of a fetch already."""
+    try:
+        yield
+    except SmolmixError as error:
+        if error.phase not in PHASES:
+            error.phase = phase
+        raise

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smolmix_web.errors import OptionError
-from smolmix_web.fetch.body import decoder_for
 from smolmix_web.fetch.request import FetchRequest, parse_url
 
 
@@ -102,9 +101,3 @@ def test_any_text_as_url_is_parsed_or_refused(text: str) -> None:
     assert target.startswith("/")
     assert target.isascii()
     assert not set(target) & set(" \r\n\t#")
-
-
-def test_unknown_codings_pass_undecoded() -> None:
-    assert decoder_for(["identity"]) is None
-    assert decoder_for(["br"]) is None
-    assert decoder_for([]) is None
