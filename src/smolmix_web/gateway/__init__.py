@@ -5,7 +5,8 @@ Both ends are here: :class:`GatewayClient` and :class:`GatewaySession`, mirror i
 
 from __future__ import annotations
 
-from smolmix_web.gateway.client import GatewayClient, GatewayClientConfig
+from smolmix_web.gateway.client import GatewayClient
+from smolmix_web.gateway.client_state import GatewayClientConfig
 from smolmix_web.gateway.errors import (
     GatewayClosed,
     GatewayError,
@@ -29,7 +30,8 @@ from smolmix_web.gateway.events import (
     RememberMeAcknowledged,
 )
 from smolmix_web.gateway.registry import GatewayRegistry, GatewayStorage, MemoryStorage, StoredClient
-from smolmix_web.gateway.server import GatewayConfig, GatewaySession, Ping
+from smolmix_web.gateway.server import GatewaySession, Ping
+from smolmix_web.gateway.server_config import GatewayConfig
 
 __all__ = [
     "ClientReady",

@@ -17,8 +17,6 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 from typing import assert_never
 
 from smolmix_web.errors import (
@@ -31,6 +29,7 @@ from smolmix_web.errors import (
 from smolmix_web.gateway import control, error_texts, messages, versions
 from smolmix_web.gateway.authenticate import build_authentication
 from smolmix_web.gateway.binary import RequestKind, ResponseKind, open_frame, seal_frame
+from smolmix_web.gateway.client_state import STEPS, GatewayClientConfig, GatewayClientStats, State
 from smolmix_web.gateway.errors import (
     GatewayClosed,
     GatewayError,
@@ -52,69 +51,14 @@ from smolmix_web.gateway.events import (
     RememberMeAcknowledged,
 )
 from smolmix_web.gateway.handshake import Initiator
+from smolmix_web.gateway.refill import BandwidthRefill
 from smolmix_web.gateway.shared_key import NONCE_SIZE, SharedKey
 from smolmix_web.nym.mixpacket import MixPacket
-
-REFILL_THRESHOLD = 40_000_000
-"""Bytes of balance below which the client claims more: a fifth of a ticket (section 9.1)."""
-
-MAX_WAITING = 256
-"""Packets held back while a claim is awaited with an empty balance."""
 
 _MAX_CLOCK_WAIT = 2.0
 """Seconds worth waiting so that the timestamp of the next authentication grows."""
 _MAX_CLOCK_AHEAD = 100
 """Seconds a timestamp may run ahead of our clock: the gateway tolerates 120 s of skew."""
-
-
-class State(Enum):
-    IDLE = "no connection"
-    EXPECT_VERSION = "asked for the protocol version"
-    EXPECT_MATERIAL = "handshake: awaiting message 2"
-    EXPECT_FINALISATION = "handshake: awaiting message 4"
-    EXPECT_REGISTER = "awaiting the confirmation of the registration"
-    WAIT_CLOCK = "waiting for a fresh timestamp"
-    EXPECT_AUTHENTICATE = "awaiting the answer to the authentication"
-    EXPECT_BANDWIDTH = "awaiting the first bandwidth claim"
-    READY = "ready"
-    FAILED = "failed"
-
-
-_STEPS = {
-    State.EXPECT_VERSION: "the protocol version request",
-    State.EXPECT_MATERIAL: "registration",
-    State.EXPECT_FINALISATION: "registration",
-    State.EXPECT_REGISTER: "registration",
-    State.EXPECT_AUTHENTICATE: "authentication",
-    State.EXPECT_BANDWIDTH: "the bandwidth claim",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayClientConfig:
-    """Time-outs in seconds. The official client waits 5 s per handshake message and 300 s for the rest.
-
-    :ivar silence_timeout: a gateway answers every upload; when uploads find no answer of any kind for so
-        long, the connection is dead, even where TCP has not noticed yet (sleep, change of network).
-    """
-
-    control_timeout: float = 20.0
-    handshake_timeout: float = 5.0
-    claim_retry: float = 5.0  # pause after a claim that did not help
-    silence_timeout: float = 30.0
-
-
-@dataclass(slots=True)
-class GatewayClientStats:
-    """Counters since construction, over all sessions."""
-
-    packets_sent: int = 0
-    packets_dropped: int = 0  # no room while waiting for bandwidth, or not ready
-    pushes_received: int = 0
-    undecryptable_pushes: int = 0
-    malformed_texts: int = 0
-    unexpected_texts: int = 0
-    claims: int = 0
 
 
 class GatewayClient:
@@ -145,8 +89,6 @@ class GatewayClient:
         self._state = State.IDLE
         self._now = 0.0
         self._deadline: tuple[float, str, float] | None = None  # instant, phase, length
-        self._claim_deadline: float | None = None
-        self._claim_not_before = 0.0
         self._clock_wait_until = 0.0
         self._unanswered_since: float | None = None  # the first upload after the last frame that came
         self._handshake: Initiator | None = None
@@ -154,11 +96,9 @@ class GatewayClient:
         self._version = 0
         self._resume_version: int | None = None  # agreed earlier: the next session need not ask
         self._last_timestamp = 0
-        self._waiting: deque[MixPacket] = deque()
+        self._refill = BandwidthRefill(self._config.control_timeout, self._config.claim_retry)
         self._outbox: list[str | bytes] = []
         self._events: deque[ClientEvent] = deque()
-        self.balance = 0
-        """Bytes left, as the gateway said last."""
         self.stats = GatewayClientStats()
 
     def __repr__(self) -> str:
@@ -167,6 +107,11 @@ class GatewayClient:
     @property
     def state(self) -> State:
         return self._state
+
+    @property
+    def balance(self) -> int:
+        """Bytes left, as the gateway said last."""
+        return self._refill.balance
 
     @property
     def protocol_version(self) -> int:
@@ -182,9 +127,7 @@ class GatewayClient:
         self._now = now
         self._outbox.clear()
         self._version = 0
-        self.balance = 0
-        self._claim_deadline = None
-        self._claim_not_before = 0.0
+        self._refill.reset(0)
         self._unanswered_since = None
         if self._key is not None and self._resume_version is not None:
             self._proposed = self._resume_version
@@ -246,21 +189,19 @@ class GatewayClient:
 
     def writable(self) -> int:
         """Packets that ``send_packet`` takes now without dropping."""
-        return MAX_WAITING - len(self._waiting) if self._state is State.READY else 0
+        return self._refill.room if self._state is State.READY else 0
 
     def send_packet(self, packet: MixPacket) -> None:
         """Upload one packet, claiming bandwidth first where needed.
 
         Without :class:`Ready`, or with ``writable() == 0``, the packet is dropped and counted.
         """
-        if self._state is not State.READY or len(self._waiting) >= MAX_WAITING:
+        if self.writable() == 0:
             self.stats.packets_dropped += 1
             return
-        if self.balance < REFILL_THRESHOLD:
+        if self._refill.is_low:
             self._claim()
-        if self._waiting or self.balance < len(packet.packet):
-            self._waiting.append(packet)
-        else:
+        if self._refill.admit(packet):
             self._upload(packet)
 
     def forget_me(self, *, client: bool = True, stats: bool = False) -> None:
@@ -287,10 +228,8 @@ class GatewayClient:
             return self._clock_wait_until
         if self._deadline is not None:
             return self._deadline[0]
-        due = [at for at in (self._claim_deadline, self._silence_deadline()) if at is not None]
-        if self._claim_deadline is None and self._waiting:
-            due.append(self._claim_not_before)
-        return min(due, default=None)
+        dues = (self._refill.claim_deadline, self._refill.retry_at(), self._silence_deadline())
+        return min((at for at in dues if at is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
         self._now = now
@@ -299,11 +238,11 @@ class GatewayClient:
                 self._authenticate()
         elif self._deadline is not None and now >= self._deadline[0]:
             self._fail(DeadlineError(self._deadline[1], self._deadline[2]))
-        elif self._claim_deadline is not None and now >= self._claim_deadline:
+        elif _is_due(self._refill.claim_deadline, now):
             self._fail(DeadlineError("bandwidth claim", self._config.control_timeout))
-        elif (silent := self._silence_deadline()) is not None and now >= silent:
+        elif _is_due(self._silence_deadline(), now):
             self._fail(DeadlineError("gateway answer to uploads", self._config.silence_timeout))
-        elif self._waiting:
+        elif _is_due(self._refill.retry_at(), now):
             self._claim()
 
     def _silence_deadline(self) -> float | None:
@@ -316,7 +255,7 @@ class GatewayClient:
     def _handle(self, message: messages.GatewayResponse) -> None:
         match message:
             case messages.SendResponse():
-                self.balance = message.remaining_bandwidth
+                self._refill.balance = message.remaining_bandwidth
             case messages.SupportedProtocolResponse():
                 self._handle_version(message)
             case messages.HandshakePayload():
@@ -332,7 +271,7 @@ class GatewayClient:
             case messages.BandwidthResponse():
                 self._handle_bandwidth(message)
             case messages.OutOfBandwidthError():
-                self.balance = message.available
+                self._refill.balance = message.available
                 if self._state is State.READY:
                     self._events.append(OutOfBandwidth(message.required, message.available))
                     self._claim()
@@ -407,14 +346,14 @@ class GatewayClient:
         self._begin_traffic(message.protocol_version, message.bandwidth_remaining)
 
     def _handle_bandwidth(self, message: messages.BandwidthResponse) -> None:
-        if self._claim_deadline is None:
+        if self._refill.claim_deadline is None:
             self.stats.unexpected_texts += 1
             return
-        self.balance = message.available_total
+        self._refill.balance = message.available_total
         self._claim_ended()
 
     def _handle_error(self, text: str) -> None:
-        if self._claim_deadline is not None:
+        if self._refill.claim_deadline is not None:
             # Officially the answer of the claim; an upload answered at this moment is indistinguishable.
             if self.balance <= 0:
                 raise GatewayRefused("the bandwidth claim", text)
@@ -423,7 +362,7 @@ class GatewayClient:
         elif self._state is State.READY:
             self._events.append(GatewayComplaint(text))
         else:
-            raise _refusal(_STEPS.get(self._state, "the session"), text)
+            raise _refusal(STEPS.get(self._state, "the session"), text)
 
     def _handle_control(self, message: messages.EncryptedResponse) -> None:
         if self._state is not State.READY or self._key is None:
@@ -462,11 +401,11 @@ class GatewayClient:
 
     def _begin_traffic(self, version: int, balance: int) -> None:
         self._version = self._resume_version = version
-        self.balance = balance
+        self._refill.reset(balance)
         self._deadline = None
         if version < versions.MIN_SUPPORTED:
             self._resume_version = None  # the gateway did not say; ask again next time
-        if balance < REFILL_THRESHOLD:
+        if self._refill.is_low:
             self._state = State.EXPECT_BANDWIDTH
             self._claim()
         else:
@@ -477,23 +416,17 @@ class GatewayClient:
         self._events.append(Ready(self._version, self.balance))
 
     def _claim(self) -> None:
-        """Ask for bandwidth, unless that is under way or has just not helped. One claim at a time."""
-        if self._claim_deadline is not None or self._now < self._claim_not_before:
-            return
-        self.stats.claims += 1
-        self._claim_deadline = self._now + self._config.control_timeout
-        self._send(messages.ClaimFreeTestnetBandwidth())
+        """Ask for bandwidth, unless that is under way or has just not helped."""
+        if self._refill.begin_claim(self._now):
+            self.stats.claims += 1
+            self._send(messages.ClaimFreeTestnetBandwidth())
 
     def _claim_ended(self) -> None:
-        self._claim_deadline = None
-        if self.balance < REFILL_THRESHOLD:
-            self._claim_not_before = self._now + self._config.claim_retry
+        covered = self._refill.end_claim(self._now)
         if self._state is State.EXPECT_BANDWIDTH:
             self._become_ready()
-        budget = self.balance
-        while self._waiting and budget >= len(self._waiting[0].packet):
-            budget -= len(self._waiting[0].packet)
-            self._upload(self._waiting.popleft())
+        for packet in covered:
+            self._upload(packet)
 
     def _upload(self, packet: MixPacket) -> None:
         if self._key is None:
@@ -525,16 +458,18 @@ class GatewayClient:
     def _fail(self, error: SmolmixError) -> None:
         self._state = State.FAILED
         self._deadline = None
-        self._claim_deadline = None
         self._unanswered_since = None
         self._handshake = None
         if not isinstance(error, GatewayClosed):
             self._resume_version = None
-        self.stats.packets_dropped += len(self._waiting)
-        self._waiting.clear()
+        self.stats.packets_dropped += self._refill.reset(0)
         if isinstance(error, RegistrationLost):
             self._key = None  # the next connection registers
         self._events.append(Failed(error))
+
+
+def _is_due(at: float | None, now: float) -> bool:
+    return at is not None and now >= at
 
 
 def _refusal(step: str, text: str) -> GatewayRefused:

@@ -18,18 +18,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from smolmix_web.crypto import provider
 from smolmix_web.errors import CryptoError, MalformedError
-from smolmix_web.gateway import control, error_texts, messages, versions
+from smolmix_web.gateway import error_texts, messages, versions
 from smolmix_web.gateway.authenticate import verify_address_ciphertext, verify_signature
-from smolmix_web.gateway.bandwidth import UPGRADE_MODE_MINIMUM, BandwidthAccount
-from smolmix_web.gateway.binary import RequestKind, ResponseKind, open_frame, seal_frame
+from smolmix_web.gateway.binary import ResponseKind, seal_frame
 from smolmix_web.gateway.errors import HandshakeFailed
 from smolmix_web.gateway.events import ClientReady, Dropped, PacketUploaded, ServerEvent
 from smolmix_web.gateway.handshake import Responder
 from smolmix_web.gateway.registry import GatewayRegistry
+from smolmix_web.gateway.server_config import GatewayConfig
+from smolmix_web.gateway.service import ClientService
 from smolmix_web.gateway.shared_key import NONCE_SIZE, SharedKey
-from smolmix_web.nym.mixpacket import MixPacket
 
 PROBE_TIMEOUT = 1.0
 """Seconds an older session has to answer the Ping of a probe."""
@@ -46,20 +45,6 @@ class State(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class GatewayConfig:
-    """Behaviour of a gateway; times in seconds, sizes in bytes."""
-
-    protocol_version: int = versions.CURRENT  # highest one spoken
-    enforce_zk_nyms: bool = False  # refuse free bandwidth claims
-    mock_credentials: bool = False  # take any ticket, as the reference's mock verifier does
-    upgrade_mode: bool = False  # suspend metering (section 9.5)
-    initial_timeout: float = 10.0
-    handshake_timeout: float = 5.0
-    max_timestamp_skew: float = 120.0
-    push_backlog: int = 16 * 1024**2  # pushes waiting for a slow client
-
-
-@dataclass(frozen=True, slots=True)
 class Ping:
     """A WebSocket Ping frame to write."""
 
@@ -67,8 +52,6 @@ class Ping:
 
 
 Frame = str | bytes | Ping
-
-_MOCK_CREDENTIAL_TOTAL = 2_122_317_824
 
 
 class GatewaySession:
@@ -103,7 +86,7 @@ class GatewaySession:
         self._responder: Responder | None = None
         self._version = 0
         self._key: SharedKey | None = None
-        self._account: BandwidthAccount | None = None
+        self._service: ClientService | None = None
         self._client: bytes | None = None
         self._pending_timestamp = 0  # of an authentication waiting for a probe
         self._probe: tuple[bytes, float, GatewaySession] | None = None  # payload, deadline, who asks
@@ -138,15 +121,19 @@ class GatewaySession:
             case State.HANDSHAKE:
                 self._receive_handshake(text)
             case State.AUTHENTICATED:
-                self._receive_request(text)
+                if self._service is not None:
+                    self._reply(self._service.answer(text))
             case _:
                 pass
 
     def receive_binary(self, frame: bytes, now: float) -> None:
         """A binary frame arrived."""
         self._now = now
-        if self._state is State.AUTHENTICATED:
-            self._receive_upload(frame)
+        if self._state is State.AUTHENTICATED and self._service is not None:
+            packet, reply = self._service.take_upload(frame)
+            if packet is not None:
+                self._events.append(PacketUploaded(packet))
+            self._reply(reply)
         elif self._state is State.FRESH:
             self._refuse(error_texts.UNAUTHENTICATED_PACKET)
 
@@ -344,17 +331,15 @@ class GatewaySession:
             raise AssertionError("no client was verified")
         self._registry.storage.store_last_authentication(client, self._pending_timestamp)
         self._registry.stats.authentications += 1
-        self._become_active(client, key, self._pending_timestamp)
-        self._reply(
-            messages.AuthenticateResponse(
-                self._version, True, self._shown_balance(), self._config.upgrade_mode
-            )
-        )
+        service = self._become_active(client, key, self._pending_timestamp)
+        self._reply(service.authenticated(self._version))
         self._events.append(ClientReady(client, self._version, registered=False))
 
-    def _become_active(self, client: bytes, key: SharedKey, timestamp: float) -> None:
+    def _become_active(self, client: bytes, key: SharedKey, timestamp: float) -> ClientService:
         self._client, self._key, self.timestamp = client, key, timestamp
-        self._account = BandwidthAccount(self._registry.storage, client)
+        self._service = ClientService(
+            self._registry, client, key, self._config, self._unix_time, self._random_bytes
+        )
         self._state = State.AUTHENTICATED
         self._deadline = None
         self._registry.active[client] = self
@@ -363,6 +348,7 @@ class GatewaySession:
             for message_id, message in page:
                 self._push(message)
                 self._inbox_delivered = message_id
+        return self._service
 
     # -- duplicate logins (section 12.1) ------------------------------------------------------------------
 
@@ -402,104 +388,6 @@ class GatewaySession:
         self._drop("replaced by a newer session of the client")
         self._on_output()
 
-    # -- authenticated requests ---------------------------------------------------------------------------
-
-    def _receive_request(self, text: str) -> None:
-        try:
-            request = messages.parse_request(text)
-        except MalformedError as error:
-            self._reply_error(error_texts.MALFORMED_TEXT.format(detail=error))
-            return
-        match request:
-            case messages.ClaimFreeTestnetBandwidth():
-                self._claim_free()
-            case messages.EncryptedRequest():
-                self._receive_control_request(request)
-            case messages.SupportedProtocolRequest():
-                self._reply(messages.SupportedProtocolResponse(self._config.protocol_version))
-            case messages.EcashCredential():
-                self._receive_ticket(request)
-            case messages.UpgradeModeJwt():
-                self._receive_upgrade_token()
-            case messages.HandshakePayload():
-                self._reply_illegal("RegisterHandshakeInitRequest")
-            case messages.LegacyAuthenticate():
-                self._reply_illegal("Authenticate")
-            case messages.LegacyCredential():
-                self._reply_error(error_texts.ILLEGAL_NOW.format(detail=error_texts.COCONUT_UNSUPPORTED))
-            case _:
-                self._reply_error(error_texts.UNKNOWN_TYPE)
-
-    def _claim_free(self) -> None:
-        if self._config.enforce_zk_nyms:
-            self._reply_error(error_texts.FREE_CLAIM_REFUSED)
-        elif self._account is not None:
-            self._account.claim_free(self._unix_time())
-            self._reply(messages.BandwidthResponse(self._shown_balance(), self._config.upgrade_mode))
-
-    def _receive_ticket(self, request: messages.EcashCredential) -> None:
-        """Tickets cannot be verified here; the mock mode answers what the reference's mock does."""
-        if self._key is None or not self._config.mock_credentials:
-            self._reply_error(error_texts.CREDENTIALS_UNSUPPORTED)
-            return
-        try:
-            self._key.open(request.iv, request.enc_credential)
-        except CryptoError:
-            self._reply_error(error_texts.CIPHER_FAILURE)
-            return
-        self._reply(messages.BandwidthResponse(_MOCK_CREDENTIAL_TOTAL, self._config.upgrade_mode))
-
-    def _receive_upgrade_token(self) -> None:
-        if self._config.upgrade_mode:
-            self._reply(messages.BandwidthResponse(self._shown_balance(), True))
-        else:
-            self._reply_error(error_texts.UPGRADE_MODE_UNSUPPORTED)
-
-    def _receive_control_request(self, request: messages.EncryptedRequest) -> None:
-        key, client = self._key, self._client
-        if key is None or client is None:
-            return
-        try:
-            parsed = control.parse_control_request(key.open(request.nonce, request.ciphertext))
-        except (CryptoError, MalformedError):
-            self._reply_error(error_texts.UNDECRYPTABLE_REQUEST)
-            return
-        response: control.ControlResponse = control.RememberMeAck()
-        if isinstance(parsed, control.ForgetMe):
-            response = control.ForgetMeAck()
-            if parsed.client:  # this session goes on, but is the last one under this key
-                self._registry.storage.forget_client(client)
-        nonce = self._random_bytes(NONCE_SIZE)
-        self._reply(
-            messages.EncryptedResponse(key.seal(nonce, control.emit_control_response(response)), nonce)
-        )
-
-    # -- uploads (section 8.2) ------------------------------------------------------------------------------
-
-    def _receive_upload(self, frame: bytes) -> None:
-        if self._key is None or self._account is None:
-            return
-        try:
-            kind, plaintext = open_frame(self._key, frame)
-            packet = _parse_upload(kind, plaintext)
-        except (MalformedError, CryptoError) as error:
-            self._registry.stats.malformed_uploads += 1
-            self._reply_error(error_texts.MALFORMED_BINARY.format(detail=error))
-            return
-        required = len(packet.packet)
-        unix_time = self._unix_time()
-        if not self._config.upgrade_mode and not self._account.consume(required, unix_time):
-            self._registry.stats.out_of_bandwidth += 1
-            self._reply(messages.OutOfBandwidthError(required, self._account.available(unix_time)))
-            return
-        self._registry.stats.packets_uploaded += 1
-        self._events.append(PacketUploaded(packet))
-        self._reply(messages.SendResponse(self._shown_balance(), self._config.upgrade_mode))
-
-    def _shown_balance(self) -> int:
-        available = self._account.available(self._unix_time()) if self._account is not None else 0
-        return max(available, UPGRADE_MODE_MINIMUM) if self._config.upgrade_mode else available
-
     # -- output ---------------------------------------------------------------------------------------------
 
     def _push(self, message: bytes) -> None:
@@ -516,10 +404,6 @@ class GatewaySession:
 
     def _reply_error(self, text: str) -> None:
         self._reply(messages.ErrorResponse(text))
-
-    def _reply_illegal(self, name: str) -> None:
-        detail = error_texts.ILLEGAL_TYPE.format(name=name)
-        self._reply_error(error_texts.ILLEGAL_NOW.format(detail=detail))
 
     def _refuse(self, text: str, *, twice: bool = False) -> None:
         """One error, and the end. Failed logins say it twice, as the reference does (section 5.1)."""
@@ -542,22 +426,6 @@ class GatewaySession:
         if was_authenticated and self._client is not None:
             if self._registry.active.get(self._client) is self:
                 del self._registry.active[self._client]
-            if self._account is not None:
-                self._account.flush()
+            if self._service is not None:
+                self._service.close()
         self._end_probe(alive=False)
-
-
-def _parse_upload(kind: int, plaintext: bytes) -> MixPacket:
-    if kind not in (RequestKind.FORWARD_SPHINX, RequestKind.FORWARD_SPHINX_V2):
-        raise MalformedError(error_texts.UNKNOWN_KIND.format(kind=kind))
-    try:
-        if kind == RequestKind.FORWARD_SPHINX_V2:
-            return MixPacket.from_bytes_v2(plaintext)
-        return MixPacket.from_bytes_v1(plaintext)
-    except MalformedError as error:
-        raise MalformedError(error_texts.BAD_PACKET.format(detail=error)) from None
-
-
-def gateway_identity(identity_seed: bytes) -> bytes:
-    """Public identity of a gateway from its seed, 32 bytes each."""
-    return provider().ed25519_public(identity_seed)

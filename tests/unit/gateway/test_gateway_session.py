@@ -45,7 +45,8 @@ from smolmix_web.gateway import (
 )
 from smolmix_web.gateway.bandwidth import FREE_CLAIM
 from smolmix_web.gateway.binary import seal_frame
-from smolmix_web.gateway.client import MAX_WAITING, REFILL_THRESHOLD, State
+from smolmix_web.gateway.client import State
+from smolmix_web.gateway.refill import MAX_WAITING, REFILL_THRESHOLD
 from smolmix_web.gateway.shared_key import SharedKey
 from smolmix_web.nym.packets import KeyRotation
 
@@ -413,7 +414,7 @@ def test_uploads_cost_the_length_of_the_packet():
 def test_client_claims_below_the_threshold_only(balance, claims):
     pair = registered_pair()
     before = pair.client.stats.claims
-    pair.client.balance = balance
+    pair.client._refill.balance = balance
     pair.client.send_packet(regular_packet())
     pair.client.send_packet(regular_packet())
     assert pair.client.stats.claims - before == claims
@@ -437,7 +438,7 @@ def test_out_of_bandwidth_discards_the_packet_then_the_client_claims_and_goes_on
 
 def test_packets_wait_for_a_claim_when_the_balance_is_empty():
     pair = registered_pair()
-    pair.client.balance = 0
+    pair.client._refill.balance = 0
     for fill in range(5):
         pair.client.send_packet(regular_packet(fill))
     assert types(pair.client.frames_to_send()) == ["claimFreeTestnetBandwidth"]
@@ -456,7 +457,7 @@ def test_packets_wait_for_a_claim_when_the_balance_is_empty():
 
 def test_waiting_packets_are_bounded():
     pair = registered_pair()
-    pair.client.balance = 0
+    pair.client._refill.balance = 0
     for _ in range(MAX_WAITING + 10):
         pair.client.send_packet(regular_packet())
     assert pair.client.writable() == 0
@@ -473,8 +474,8 @@ def test_gateway_without_free_bandwidth():
 
 def test_refused_claim_with_bandwidth_left_is_a_complaint():
     pair = registered_pair()
-    pair.session._config = GatewayConfig(enforce_zk_nyms=True)
-    pair.client.balance = 1_000_000
+    pair.session._service._config = GatewayConfig(enforce_zk_nyms=True)
+    pair.client._refill.balance = 1_000_000
     pair.client.send_packet(regular_packet())
     pair.run()
     assert pair.event(GatewayComplaint).message == error_texts.FREE_CLAIM_REFUSED
