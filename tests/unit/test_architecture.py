@@ -68,7 +68,7 @@ def test_every_package_has_its_place_in_the_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "part"), modules(), ids=lambda value: value.name if isinstance(value, Path) else value
+    ("path", "part"), list(modules()), ids=lambda value: value.name if isinstance(value, Path) else value
 )
 def test_imports_go_downwards_only(path: Path, part: str) -> None:
     for name in imports(path):
