@@ -309,7 +309,7 @@ class OutgoingLinks:
             self._stats.duplicated_by_impairment += 1
         for delay in delays:
             if delay > 0:
-                self._impaired.push(self._loop.time() + delay, (link, frame))
+                self._impaired.push(self._loop.time() + delay, (link, frame), len(frame))
             else:
                 link.send(frame)
 

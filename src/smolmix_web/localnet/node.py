@@ -230,7 +230,7 @@ class MixnetNode:
             NodeFrame(hop.packet, frame.packet_type, frame.rotation), self.config.frame_version
         )
         if delay > 0:
-            self._delays.push(received_at + delay, (address, encoded))
+            self._delays.push(received_at + delay, (address, encoded), len(encoded))
         else:
             self._links.send(address, encoded)
 
@@ -314,5 +314,6 @@ class MixnetNode:
             **self.stats.as_dict(),
             "connections_in": self._listener.connections,
             "delayed_packets": len(self._delays),
+            "released_early": self._delays.overflowed,
             "links": self._links.as_list(),
         }

@@ -225,7 +225,7 @@ async def test_delay_queue_releases_in_order_of_time():
     start = loop.time()
     queue: DelayQueue[str] = DelayQueue(loop, lambda item: released.append((item, loop.time() - start)))
     for delay, name in [(0.06, "c"), (0.02, "a"), (0.04, "b"), (0.02, "a2"), (-1.0, "late")]:
-        queue.push(start + delay, name)
+        queue.push(start + delay, name, 1)
     assert len(queue) == 5
     await asyncio.sleep(0.12)
     assert [name for name, _ in released] == ["late", "a", "a2", "b", "c"]
@@ -237,14 +237,14 @@ async def test_delay_queue_releases_in_order_of_time():
 async def test_delay_queue_is_bounded_and_can_be_cleared():
     loop = asyncio.get_running_loop()
     released: list[int] = []
-    queue: DelayQueue[int] = DelayQueue(loop, released.append, limit=3)
+    queue: DelayQueue[int] = DelayQueue(loop, released.append, limit=3000)
     for number in range(5):
-        queue.push(loop.time() + 0.01, number)
+        queue.push(loop.time() + 0.01, number, 1000)
     assert (released, queue.overflowed) == ([3, 4], 2)
     queue.clear()
     await asyncio.sleep(0.03)
     assert released == [3, 4]
-    queue.push(loop.time() + 0.001, 9)
+    queue.push(loop.time() + 0.001, 9, 3000)
     await asyncio.sleep(0.02)
     assert released == [3, 4, 9]
 
