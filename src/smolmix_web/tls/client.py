@@ -254,7 +254,7 @@ class TlsClient:
                 return
             raw = bytes(buffer[: 4 + length])
             del buffer[: 4 + length]
-            if core.connected:
+            if core.connected or kind == HandshakeType.HELLO_REQUEST:
                 self._count_idle()
             assert core.handshake is not None
             core.handshake.receive(kind, raw[4:], raw)

@@ -109,7 +109,7 @@ class Core:
     def ticket_key(self) -> tuple[object, ...]:
         """Tickets are good only for the same partition, name, and idea of whom to trust."""
         config = self.config
-        return (config.resumption_partition, self.server_name, config.trust_anchors, config.bundled_roots)
+        return (config.resumption_partition, self.name, config.trust_anchors, config.bundled_roots)
 
     def send_handshake(self, message: Message) -> None:
         raw = message.to_bytes()

@@ -80,7 +80,11 @@ class TlsStream:
             while self._info is None:
                 await self._receive()
                 self._take_events()
-                await self._write_pending()
+                if self._info is None:
+                    await self._write_pending()
+            # Our Finished waits for the end of this turn of the event loop: what the caller writes first then
+            # leaves together with it, which spares a packet.
+            self._flush_soon()
         except TlsError:
             with suppress(SmolmixError, OSError, TimeoutError):
                 await asyncio.wait_for(self._write_pending(), _LINGER)
@@ -135,7 +139,11 @@ class TlsStream:
     # -- writing -------------------------------------------------------------------------------------
 
     async def write(self, data: bytes) -> None:
-        """:raises LocalProtocolError: after :meth:`write_eof`, :meth:`close` or an error of the session."""
+        """:raises LocalProtocolError: after :meth:`write_eof` or an error of the session.
+        :raises TunnelClosed: after :meth:`close` or :meth:`abort`.
+        """
+        if self._closed:
+            raise TunnelClosed("the stream was closed")
         if len(data) <= _WRITE_CHUNK:
             self._client.send(data)
             await self._write_pending()

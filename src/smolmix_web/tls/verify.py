@@ -122,8 +122,9 @@ class PathVerifier:
 class PycaVerifier:
     """The verifier of ``cryptography``.
 
-    Its profile is that of public authorities and knows no Ed25519. Where a chain has such a key, our own
-    validator decides, so that private networks may use them.
+    Its profile is that of public authorities, and there are two things it cannot be asked about: chains with
+    Ed25519 keys, as private networks may have them, and server names with an underscore, which are no host
+    names but are used as such. There our own validator decides.
     """
 
     def __init__(self, anchors: list[bytes], validator: PathValidator) -> None:
@@ -144,11 +145,13 @@ class PycaVerifier:
         self._store = verification.Store(certificates)
 
     def verify(self, chain: tuple[bytes, ...], name: ServerName, unix_time: float) -> VerifiedPeer:
+        if name.dns is not None and "_" in name.dns:
+            return _peer(chain, self._validator.validate(chain, name, unix_time))
         try:
             path = self._build(chain, name, unix_time)
         except (self._verification.VerificationError, ValueError) as error:
             found = self._validator.validate(chain, name, unix_time)  # names the reason, as a rule
-            if not any(c.public_key.algorithm.oid == ED25519 for c in found):
+            if not any(certificate.public_key.algorithm.oid == ED25519 for certificate in found):
                 raise BadCertificate(f"the certificate is not acceptable ({error})") from None
             return _peer(chain, found)
         try:

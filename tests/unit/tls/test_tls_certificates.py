@@ -526,3 +526,11 @@ def test_rsa_keys_of_odd_sizes() -> None:
     for kind in VERIFIERS:
         with pytest.raises(e.CertificateWeakKey):
             check(kind, odd)
+
+
+@pytest.mark.parametrize("kind", VERIFIERS)
+@pytest.mark.parametrize("issued_name", ["my_host.example.com", "*.example.com"])
+def test_underscores_in_server_names(kind: str, issued_name: str) -> None:
+    check(kind, root().issue(issued_name), name="my_host.example.com")
+    with pytest.raises(e.CertificateWrongHost):
+        check(kind, root().issue(issued_name), name="my_other.example.org")

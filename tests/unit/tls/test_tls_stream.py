@@ -341,3 +341,31 @@ async def test_many_concurrent_writers_keep_records_in_order(make: Callable[...,
     await asyncio.gather(*(stream.write(bytes((n,)) * 5000) for n in range(20)))
     await peer.received(100_000)
     assert sorted(peer.server.received) == sorted(b"".join(bytes((n,)) * 5000 for n in range(20)))
+
+
+async def test_finished_leaves_with_the_first_request(make: Callable[..., object]) -> None:
+    stream, peer = await make()  # type: ignore[misc]
+    writes: list[int] = []
+    write = peer.lower.write
+
+    async def counted(data: bytes) -> None:
+        writes.append(len(data))
+        await write(data)
+
+    peer.lower.write = counted
+    await stream.write(b"GET /")
+    await peer.received(5)
+    assert len(writes) == 1
+
+
+async def test_finished_leaves_though_nothing_is_written(make: Callable[..., object]) -> None:
+    _, peer = await make()  # type: ignore[misc]
+    await asyncio.sleep(0.01)
+    assert peer.server.connected
+
+
+async def test_write_after_close(make: Callable[..., object]) -> None:
+    stream, _ = await make()  # type: ignore[misc]
+    await stream.close()
+    with pytest.raises(TunnelClosed):
+        await stream.write(b"x")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from smolmix_web.errors import MalformedError
+from smolmix_web.tls.certificates.constraints import NameConstraints, pull_name_constraints
 from smolmix_web.tls.certificates.der import (
     BIT_STRING,
     INTEGER,
@@ -23,12 +24,7 @@ from smolmix_web.tls.certificates.der import (
     decode_oid,
     read_whole,
 )
-from smolmix_web.tls.certificates.names import (
-    GeneralName,
-    NameConstraints,
-    pull_general_names,
-    pull_name_constraints,
-)
+from smolmix_web.tls.certificates.names import GeneralName, pull_general_names
 
 
 class ExtensionOid:

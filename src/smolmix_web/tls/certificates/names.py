@@ -1,4 +1,4 @@
-"""Names in certificates: general names, matching a server name (RFC 9525), name constraints (RFC 5280).
+"""Names in certificates: directory names and general names (RFC 5280), and matching a server name (RFC 9525).
 
 A server name is either an IP address, compared byte for byte, or a DNS name in ASCII (A-labels), compared
 without regard to case, where ``*`` may stand for exactly the leftmost label of a certificate's pattern. The
@@ -47,9 +47,6 @@ class NameKind(IntEnum):
     REGISTERED_ID = 8
 
 
-#: Kinds that constraints are evaluated for. Others, where constrained, may not appear at all.
-_EVALUATED = frozenset((NameKind.EMAIL, NameKind.DNS, NameKind.DIRECTORY, NameKind.URI, NameKind.IP))
-
 Rdn = frozenset[tuple[str, str]]
 
 
@@ -66,12 +63,6 @@ class GeneralName:
             return self.value.decode("ascii")
         except UnicodeDecodeError:
             raise MalformedError("name that is not ASCII") from None
-
-
-@dataclass(frozen=True, slots=True)
-class NameConstraints:
-    permitted: tuple[GeneralName, ...]
-    excluded: tuple[GeneralName, ...]
 
 
 # -- parsing -----------------------------------------------------------------------------------------
@@ -103,7 +94,7 @@ def pull_general_names(reader: DerReader) -> tuple[GeneralName, ...]:
         if name.kind == NameKind.DNS:
             dns_pattern_labels(name.text)
         elif name.kind == NameKind.EMAIL:
-            _split_email(name.text)
+            split_email(name.text)
         elif name.kind == NameKind.IP and len(name.value) not in (4, 16):
             raise MalformedError("IP address of a wrong length in a certificate")
         names.append(name)
@@ -112,47 +103,7 @@ def pull_general_names(reader: DerReader) -> tuple[GeneralName, ...]:
     return tuple(names)
 
 
-def pull_name_constraints(reader: DerReader) -> NameConstraints:
-    permitted, excluded = reader.pull_optional(context(0)), reader.pull_optional(context(1))
-    reader.expect_end()
-    if permitted is None and excluded is None:
-        raise MalformedError("empty name constraints")
-    return NameConstraints(_pull_subtrees(permitted), _pull_subtrees(excluded))
-
-
-def _pull_subtrees(contents: bytes | None) -> tuple[GeneralName, ...]:
-    if contents is None:
-        return ()
-    reader = DerReader(contents)
-    bases = []
-    while reader.remaining:
-        subtree = reader.pull_sequence()
-        base = pull_general_name(subtree)
-        # minimum is 0 and so left out, maximum is absent: RFC 5280 allows nothing else.
-        subtree.expect_end()
-        _check_constraint(base)
-        bases.append(base)
-    if not bases:
-        raise MalformedError("empty list of subtrees")
-    return tuple(bases)
-
-
-def _check_constraint(base: GeneralName) -> None:
-    if base.kind == NameKind.DNS and base.value:
-        _labels(base.text)  # neither wildcards nor a leading period
-    elif base.kind == NameKind.IP:
-        if len(base.value) not in (8, 32):
-            raise MalformedError("IP constraint of a wrong length")
-        half = len(base.value) // 2
-        mask = int.from_bytes(base.value[half:], "big")
-        inverted = mask ^ ((1 << 8 * half) - 1)
-        if inverted & (inverted + 1):
-            raise MalformedError("IP constraint whose mask is not a prefix")
-    elif base.kind == NameKind.DIRECTORY:
-        directory_name(base.value)
-
-
-def _labels(name: str) -> list[str]:
+def dns_labels(name: str) -> list[str]:
     labels = name.lower().split(".")
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         raise MalformedError("not a DNS name")
@@ -165,11 +116,11 @@ def dns_pattern_labels(pattern: str) -> list[str]:
     :raises MalformedError: not a name, or a wildcard elsewhere, or one right under a top-level domain.
     """
     if pattern.startswith("*."):
-        rest = _labels(pattern[2:])
+        rest = dns_labels(pattern[2:])
         if len(rest) < 2:
             raise MalformedError("wildcard for a whole top-level domain")
         return ["*", *rest]
-    return _labels(pattern)
+    return dns_labels(pattern)
 
 
 @lru_cache(maxsize=512)
@@ -238,11 +189,11 @@ def email_addresses(encoded: bytes) -> list[GeneralName]:
     return [GeneralName(NameKind.EMAIL, text.encode("utf-8", "replace")) for text in texts]
 
 
-def _split_email(address: str) -> tuple[str, str]:
+def split_email(address: str) -> tuple[str, str]:
     local, at, host = address.rpartition("@")
     if not at or not _EMAIL_LOCAL.fullmatch(local):
         raise MalformedError("bad e-mail address in a certificate")
-    return local, ".".join(_labels(host))
+    return local, ".".join(dns_labels(host))
 
 
 # -- matching a server name --------------------------------------------------------------------------
@@ -263,7 +214,7 @@ class ServerName:
             return cls(None, ipaddress.ip_address(bare).packed)
         except ValueError:
             pass
-        labels = _labels(text.removesuffix("."))
+        labels = dns_labels(text.removesuffix("."))
         if labels[-1].isdigit():
             raise MalformedError("a DNS name does not end in a number")
         return cls(".".join(labels), None)
@@ -279,89 +230,3 @@ class ServerName:
         if pattern[0] == "*":
             return len(labels) == len(pattern) and labels[1:] == pattern[1:]
         return labels == pattern
-
-
-# -- constraints -------------------------------------------------------------------------------------
-
-
-def _dns_within(labels: list[str], base: str) -> bool:
-    if not base:
-        return True
-    wanted = base.lower().split(".")
-    return len(labels) >= len(wanted) and labels[-len(wanted) :] == wanted
-
-
-def _host_within(host: str, base: str) -> bool:
-    """Hosts of e-mail addresses and URIs: a leading period means subdomains only, else this very host."""
-    host, base = host.lower(), base.lower()
-    return host.endswith(base) and len(host) > len(base) if base.startswith(".") else host == base
-
-
-def _uri_host(uri: str) -> str:
-    found = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)", uri)
-    if not found:
-        raise MalformedError("URI without a host under a URI constraint")
-    host = found[1].rpartition("@")[2]
-    host = host.rpartition(":")[0] if re.search(r":\d*$", host) else host
-    _labels(host)
-    return host
-
-
-def _within(name: GeneralName, base: GeneralName, *, wildcard_may: bool) -> bool:
-    """Whether ``name`` lies in the subtree. A wildcard stands for many names: ``wildcard_may`` asks whether
-    *some* of them lie inside (for exclusion), otherwise *all* of them must (for permission).
-    """
-    if name.kind == NameKind.DNS:
-        labels = dns_pattern_labels(name.text)
-        if labels[0] != "*":
-            return _dns_within(labels, base.text)
-        if _dns_within(labels[1:], base.text):
-            return True
-        return wildcard_may and base.text.lower().split(".")[1:] == labels[1:]
-    if name.kind == NameKind.IP:
-        size = len(name.value)
-        if len(base.value) != 2 * size:
-            return False
-        address, network, mask = (
-            int.from_bytes(part, "big") for part in (name.value, base.value[:size], base.value[size:])
-        )
-        return address & mask == network & mask
-    if name.kind == NameKind.DIRECTORY:
-        wanted = directory_name(base.value)
-        return directory_name(name.value)[: len(wanted)] == wanted
-    if name.kind == NameKind.EMAIL:
-        local, host = _split_email(name.text)
-        if "@" in base.text:
-            base_local, base_host = _split_email(base.text)
-            return local == base_local and host == base_host
-        return _host_within(host, base.text)
-    return _host_within(_uri_host(name.text), base.text)
-
-
-class ConstraintBudget:
-    """Bounds the work that constraints may cause: names times subtrees, over a whole validation."""
-
-    __slots__ = ("left",)
-
-    def __init__(self, comparisons: int = 100_000) -> None:
-        self.left = comparisons
-
-    def spend(self, comparisons: int) -> None:
-        """:raises MalformedError: a chain made to keep the verifier busy."""
-        self.left -= comparisons
-        if self.left < 0:
-            raise MalformedError("too many name constraints to check")
-
-
-def violates(name: GeneralName, constraints: NameConstraints, budget: ConstraintBudget) -> bool:
-    """Whether ``name`` is outside of the permitted or inside the excluded subtrees of its kind."""
-    budget.spend(len(constraints.permitted) + len(constraints.excluded))
-    permitted = [base for base in constraints.permitted if base.kind == name.kind]
-    excluded = [base for base in constraints.excluded if base.kind == name.kind]
-    if not permitted and not excluded:
-        return False
-    if name.kind not in _EVALUATED:
-        return True
-    if any(_within(name, base, wildcard_may=True) for base in excluded):
-        return True
-    return bool(permitted) and not any(_within(name, base, wildcard_may=False) for base in permitted)

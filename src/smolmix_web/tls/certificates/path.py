@@ -18,14 +18,13 @@ from typing import Final
 from smolmix_web.crypto.provider import Provider
 from smolmix_web.errors import MalformedError
 from smolmix_web.tls.certificates.certificate import Certificate, ExtendedKeyUsageOid
+from smolmix_web.tls.certificates.constraints import ConstraintBudget, violates
 from smolmix_web.tls.certificates.names import (
-    ConstraintBudget,
     GeneralName,
     NameKind,
     ServerName,
     directory_name,
     email_addresses,
-    violates,
 )
 from smolmix_web.tls.certificates.profile import (
     check_anchor,
