@@ -66,6 +66,14 @@ async def make_tunnel() -> AsyncIterator[MakeTunnel]:
 
         yield make
     await asyncio.sleep(0.05)
-    names = {"gateway-link", "tunnel-driver", "topology-refresh", "replace-exit", "gateway-websocket-writer"}
+    names = {
+        "gateway-link",
+        "gateway-websocket-writer",
+        "keep-registration",
+        "replace-exit",
+        "seek-gateway",
+        "topology-refresh",
+        "tunnel-driver",
+    }
     left = [task.get_name() for task in asyncio.all_tasks() - before if task.get_name() in names]
     assert not left, f"tasks left behind: {left}"

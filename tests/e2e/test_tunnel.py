@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
 from pathlib import Path
 
@@ -38,8 +39,13 @@ async def test_set_up_tells_its_stages_and_fetches(world: LocalWorld, make_tunne
     assert response.status == 200
     assert hashlib.sha256(body).hexdigest() == response.header_values("x-content-sha256")[0]
     assert len(body) == 5000
-    stages = [event.stage for event in events if isinstance(event, Progress)]
+    progress = [event for event in events if isinstance(event, Progress)]
+    stages = [stage for stage, _ in itertools.groupby(event.stage for event in progress)]
     assert stages == ["keys", "directory", "gateway", "exit", "ready"]
+    fractions = [event.fraction for event in progress]
+    assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[-1]) == (0, 1)
+    assert len({event.fraction for event in progress if event.stage == "directory"}) >= 5
     states = [event.state for event in events if isinstance(event, StateChange)]
     assert states == [TunnelState.CONNECTING, TunnelState.READY]
     info = tunnel.info()

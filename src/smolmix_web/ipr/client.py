@@ -209,6 +209,12 @@ class IprClient:
         self.state = IprState.CLOSED
         self._unanswered_since = None
 
+    def restart_silence(self, now: float) -> None:
+        """Silence up to now was not the exit's: our own way to it was interrupted."""
+        if self._unanswered_since is not None:
+            self._unanswered_since = now
+        self._pinged = self._silence_told = False
+
     def queued(self) -> int:
         """IP packets that wait for :meth:`messages_to_send`."""
         return len(self._packets)

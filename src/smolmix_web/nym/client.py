@@ -301,6 +301,10 @@ class NymClient:
         """Packets waiting, per lane that has any."""
         return self._outbox.queue.counts()
 
+    def queued_in(self, lane: Lane) -> int:
+        """Real packets waiting in one lane."""
+        return self._outbox.queue.waiting(lane)
+
     def unacknowledged(self) -> int:
         """Fragments sent and not yet acknowledged."""
         return len(self._outbox.pending)
@@ -309,6 +313,10 @@ class NymClient:
         """Reply fragments that cannot be sent to this tag until it gives more SURBs."""
         entry = self._replier.stock.get(sender_tag)
         return entry.waiting if entry is not None else 0
+
+    def can_reply(self, sender_tag: bytes) -> bool:
+        """Whether this tag (16 bytes) ever gave reply SURBs, and was not forgotten since."""
+        return self._replier.stock.get(sender_tag) is not None
 
     def surbs_held(self, sender_tag: bytes) -> int:
         """Reply SURBs in stock for this tag, the reserve included."""

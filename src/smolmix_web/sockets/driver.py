@@ -2,32 +2,33 @@
 
 ::
 
-    WebSocket -> GatewayClient -> NymClient -> IprClient -> Stack -> sockets      (in)
-    sockets -> Stack -> IprClient -> NymClient -> GatewayClient -> WebSocket      (out)
+    GatewayLink -> NymClient -> IprClient -> Stack -> sockets      (in)
+    sockets -> Stack -> IprClient -> NymClient -> GatewayLink      (out)
 
 Each turn takes what has arrived, carries events up, lets timers run, carries what is due down, and then
 sleeps until the earliest ``poll_at`` of any engine or until something happens. Two tasks exist: this loop,
-and the keeper of the WebSocket, which reads it and makes a new one when it is lost. Everything above the
-gateway session (TCP connections included) survives such a loss: packets that went down with the WebSocket
-are repeated by the Nym client.
+and the keeper of the WebSocket (:mod:`.gateway_link`), which makes a new one when it is lost. Everything
+above the gateway session (TCP connections included) survives such a loss: packets that went down with the
+WebSocket are repeated by the Nym client.
 
 Back-pressure runs against the data's way: the stack is asked for packets only while the Nym client's queue
 is short, the Nym client only while the WebSocket's buffer is short. So TCP sees the mixnet's pace as the
 rate of its path, instead of filling a queue in front of it.
+
+The loop also notices when it did not run although it was due: the machine slept, or the page was frozen.
+Then silence says nothing about anybody, and the WebSocket is replaced, because its other end has most likely
+given it up.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from smolmix_web.errors import NetworkError, RemoteProtocolError, SmolmixError, TunnelClosed
+from smolmix_web.errors import NetworkError, SmolmixError, TunnelClosed
 from smolmix_web.gateway.client import GatewayClient
-from smolmix_web.gateway.events import Failed, MessagePushed, Ready, Registered
 from smolmix_web.ipr.client import IprClient
 from smolmix_web.ipr.events import (
     Connected,
@@ -42,12 +43,17 @@ from smolmix_web.net.stack import Stack
 from smolmix_web.nym.addresses import Recipient
 from smolmix_web.nym.client import NymClient
 from smolmix_web.nym.events import MessageReceived
-from smolmix_web.nym.packets import PacketSize
-from smolmix_web.platform.base import Platform, WebSocketLink
+from smolmix_web.nym.lanes import GENERAL, connection_lane
+from smolmix_web.nym.topology import Topology
+from smolmix_web.platform.base import Platform
+from smolmix_web.sockets.gateway_link import GatewayLink, LinkConfig, LinkState
 
 NYM_QUEUE_TARGET = 24
 """Real packets waiting in the Nym client above which the stack holds its own back. At the official pace of
 50 packets/s this is half a second of queue, below a mixnet round trip."""
+
+IP_LANE = connection_lane(0)
+"""IP packets take turns with raw messages, which have the general lane."""
 
 PACKETS_PER_TURN = 32
 """Packets taken from the Nym client in one turn, about 1 ms of work each; bounds the length of a turn. The
@@ -59,26 +65,16 @@ IDLE_WORTH_USING = 0.002
 MESSAGES_PER_TURN = 64
 """Messages taken from the WebSocket in one turn, for the same reason."""
 
-WEBSOCKET_BUFFER_TARGET = 128 * 1024
-"""Bytes waiting in the WebSocket above which no more packets are made."""
-
-INBOX_LIMIT = 1024
-"""Messages read ahead of the loop; then the reader waits, and TCP slows the gateway down."""
-
 MAX_DENIALS = 256  # destinations remembered as refused by the exit's policy
 
-WEBSOCKET_OPEN_TIMEOUT = 15.0  # seconds
-RECONNECT_FIRST_DELAY = 0.5  # seconds; doubles with each failure in a row
-RECONNECT_LAST_DELAY = 15.0
+LONGEST_SLEEP = 10.0
+"""Seconds: the loop turns at least this often, so that it notices when it was kept from it."""
 
+SLEEP_NOTICED = 15.0
+"""Seconds by which a turn may be late. Beyond, the machine slept."""
 
-class LinkState(enum.Enum):
-    """Where the link to the entry gateway stands."""
-
-    CONNECTING = "connecting"
-    READY = "ready"
-    LOST = "lost"
-    CLOSED = "closed"
+LATE = 3.0
+"""Seconds beyond which a late turn starts the clocks of silence anew: the peers' answers may lie unread."""
 
 
 @dataclass(slots=True)
@@ -92,6 +88,8 @@ class DriverStats:
     reconnects: int = 0
     malformed_messages: int = 0
     policy_denials: int = 0
+    late_turns: int = 0
+    sleeps: int = 0
 
 
 class Driver:
@@ -100,10 +98,11 @@ class Driver:
     Order of calls: :meth:`start`, :meth:`gateway_ready`, :meth:`connect_exit`; then :attr:`stack` is there to
     be used, with :meth:`wake` after every call that may produce packets; at last :meth:`close`.
 
-    :param on_link: called with each new state of the gateway link and the reason.
-    :param on_registered: called with a new shared key (32 bytes, secret).
+    :param on_link: called with each state of the gateway link and the reason.
+    :param on_registered: called with each new shared key (32 bytes, secret).
     :param on_message: called with Nym messages that do not belong to the exit session.
-    :param on_exit_lost: called when the exit ends the session.
+    :param on_exit_lost: called when the exit ends the session or falls silent.
+    :param on_slept: called after the machine slept, with about how many seconds.
     """
 
     def __init__(
@@ -113,59 +112,67 @@ class Driver:
         gateway: GatewayClient,
         gateway_url: str,
         *,
+        link: LinkConfig | None = None,
         on_link: Callable[[LinkState, str], None] = lambda _state, _why: None,
         on_registered: Callable[[bytes], None] = lambda _key: None,
         on_message: Callable[[MessageReceived], None] = lambda _message: None,
         on_exit_lost: Callable[[str], None] = lambda _why: None,
+        on_slept: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         self.nym = nym
         self.gateway = gateway
         self.ipr: IprClient | None = None
         self.stack: Stack | None = None
-        self.stats = DriverStats()
-        self.link_state = LinkState.CONNECTING
         self.failure: BaseException | None = None
         self.denied_at: dict[tuple[str, int], float] = {}
         """When the exit's policy last refused a destination (address and port), on :meth:`now`'s clock."""
         self._platform = platform
-        self._gateway_url = gateway_url
+        self._stats = DriverStats()
         self._on_link = on_link
-        self._on_registered = on_registered
         self._on_message = on_message
         self._on_exit_lost = on_exit_lost
-        self._link: WebSocketLink | None = None
-        self._inbox: deque[str | bytes] = deque()
+        self._on_slept = on_slept
         self._wake = asyncio.Event()
-        self._inbox_has_room = asyncio.Event()
-        self._link_over = asyncio.Event()
-        self._session_error: SmolmixError | None = None
-        self._tasks: list[asyncio.Task[None]] = []
-        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.link = GatewayLink(
+            platform,
+            gateway,
+            gateway_url,
+            link or LinkConfig(),
+            on_state=self._link_changed,
+            on_registered=on_registered,
+            wake=self._wake.set,
+        )
+        self._task: asyncio.Task[None] | None = None
+        self._wanted_at = 0.0
+        self._unix_offset = 0.0
         self._exit: Recipient | None = None
         self._exit_answer: asyncio.Future[Connected] | None = None
         self._make_stack: Callable[[Connected], Stack] | None = None
         self._waiters: dict[object, list[asyncio.Future[None]]] = {}
+        self._room_waiters: list[tuple[int, asyncio.Future[None]]] = []
 
     # -- life ----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start the two tasks."""
-        loop = asyncio.get_running_loop()
-        self._tasks = [
-            loop.create_task(self._keep_linked(), name="gateway-link"),
-            loop.create_task(self._run(), name="tunnel-driver"),
-        ]
+        self._wanted_at = self.now()
+        self._unix_offset = self._platform.unix_time() - self._wanted_at
+        self.link.start(self._fail)
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="tunnel-driver")
 
     async def gateway_ready(self) -> None:
-        """Wait for the first authenticated session. :raises SmolmixError: what prevented it."""
-        await asyncio.shield(self._ready)
+        """Wait for the first authenticated session.
+
+        :raises SmolmixError: what prevented it. :raises DeadlineError: it took too long.
+        """
+        await self.link.ready()
 
     async def connect_exit(
         self, exit_address: Recipient, ipr: IprClient, make_stack: Callable[[Connected], Stack]
     ) -> Connected:
         """Run the exit's connect handshake, then the stack that ``make_stack`` builds from its answer.
 
-        :raises DeadlineError: the exit did not answer in time.
+        :raises DeadlineError: the exit did not answer within the time-out of ``ipr``.
         :raises NetworkError: it refused, or the tunnel ended.
         """
         if self.failure is not None:
@@ -176,11 +183,14 @@ class Driver:
         self.wake()
         try:
             return await answer
+        except BaseException:
+            if self.ipr is ipr and self.stack is None:
+                self.ipr = None
+                self.nym.abandon(exit_address)
+            raise
         finally:
             if self._exit_answer is answer:
                 self._exit_answer = None
-            if self.stack is None and self.ipr is ipr:
-                self.ipr = None
 
     def drop_exit(self, error: SmolmixError) -> None:
         """Forget the exit and its stack; everyone who waits for one of its sockets gets ``error``."""
@@ -191,18 +201,18 @@ class Driver:
         self.ipr = self.stack = None
         self._fail_waiters(error)
 
-    async def close(self) -> None:
+    async def close(self, reason: str = "the tunnel was closed") -> None:
         """Say goodbye to the exit, stop, and fail every socket still open with TunnelClosed. Idempotent."""
-        if self.link_state is LinkState.READY and self.ipr is not None and self.failure is None:
+        if self.link.state is LinkState.READY and self.ipr is not None and self.failure is None:
             # One turn more, so that resets of open connections and the exit's Disconnect get their chance.
             with contextlib.suppress(SmolmixError):
                 self.ipr.close(self.now())
                 self._turn(self.now())
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._fail(TunnelClosed("the tunnel was closed"))
-        self._set_link(LinkState.CLOSED, "closed")
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self.link.close()
+        self._fail(TunnelClosed(reason))
 
     def now(self) -> float:
         """Seconds on the monotonic clock that every engine of this driver is given."""
@@ -217,10 +227,7 @@ class Driver:
 
         :raises TunnelClosed: the tunnel, or the exit that the stack stood on, is gone.
         """
-        if self.failure is not None:
-            raise TunnelClosed("the tunnel is closed") from self.failure
-        if stack is not self.stack:
-            raise TunnelClosed("the exit was lost")
+        self.check(stack)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(socket, []).append(future)
         try:
@@ -232,77 +239,53 @@ class Driver:
                 if not waiting:
                     del self._waiters[socket]
 
+    def set_topology(self, topology: Topology | None) -> None:
+        """A new topology for the Nym client; None stops all sending until the next one."""
+        now, was_ready = self.now(), self.nym.is_ready
+        self.nym.set_topology(topology, now, unix_time=self._platform.unix_time())
+        if self.ipr is not None and self.nym.is_ready and not was_ready:
+            self.ipr.restart_silence(now)
+        self.wake()
+
+    async def room_for_messages(self, queued: int) -> None:
+        """Wait until fewer than ``queued`` packets of raw messages wait. :raises TunnelClosed: the end."""
+        while self.nym.queued_in(GENERAL) >= queued:
+            if self.failure is not None:
+                raise TunnelClosed("the tunnel is closed") from self.failure
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._room_waiters.append((queued, future))
+            await future
+
+    def check(self, stack: Stack) -> None:
+        """:raises TunnelClosed: the tunnel, or the exit that ``stack`` stood on, is gone."""
+        if self.failure is not None:
+            raise TunnelClosed("the tunnel is closed") from self.failure
+        if stack is not self.stack:
+            raise TunnelClosed("the exit was lost")
+
     @property
     def waiting(self) -> int:
         """Sockets that somebody waits for."""
         return len(self._waiters)
 
-    # -- the gateway link ----------------------------------------------------------------------------------
+    @property
+    def link_state(self) -> LinkState:
+        return self.link.state
 
-    async def _keep_linked(self) -> None:
-        delay = RECONNECT_FIRST_DELAY
-        while True:
-            self._session_error = None
-            try:
-                await self._serve_one_link()
-                reason = str(self._session_error or "the gateway closed the WebSocket")
-            except SmolmixError as error:
-                self._session_error = error
-                reason = str(error)
-            except Exception as error:
-                self._fail(error)
-                raise
-            if not self._ready.done():
-                # The first session decides whether set-up succeeds; whoever set up decides what comes next.
-                self._ready.set_exception(self._session_error or NetworkError(reason))
-                self._ready.exception()  # retrieved: an abandoned set-up must not be logged as a defect
-                return
-            if self.link_state is LinkState.READY:
-                delay = RECONNECT_FIRST_DELAY
-            self._set_link(LinkState.LOST, reason)
-            self.stats.reconnects += 1
-            # Jitter keeps the clients of a restarted gateway from coming back in step.
-            await asyncio.sleep(delay * (0.75 + 0.5 * self._platform.random_bytes(1)[0] / 255))
-            delay = min(2 * delay, RECONNECT_LAST_DELAY)
-            self._set_link(LinkState.CONNECTING, "reconnecting")
+    @property
+    def stats(self) -> DriverStats:
+        """Counters, those of the link included."""
+        stats, link = self._stats, self.link
+        stats.websocket_messages_in, stats.websocket_messages_out = link.messages_in, link.messages_out
+        stats.malformed_messages = link.malformed_messages
+        stats.reconnects = max(link.sessions - 1, 0)
+        return stats
 
-    async def _serve_one_link(self) -> None:
-        link = await self._platform.open_websocket(self._gateway_url, WEBSOCKET_OPEN_TIMEOUT)
-        self._inbox.clear()
-        self._link_over.clear()
-        self.gateway.connected(self.now())
-        self._link = link
-        self.wake()
-        over = asyncio.ensure_future(self._link_over.wait())
-        reader = asyncio.ensure_future(self._read(link))
-        try:
-            await asyncio.wait({over, reader}, return_when=asyncio.FIRST_COMPLETED)
-            if reader.done():
-                reader.result()  # a defect in the reader is not a lost connection
-            if not self._link_over.is_set():
-                self._take_inbox(self.now(), limit=len(self._inbox))
-                self.gateway.receive_closed(self.now())
-                self._gateway_events(self.now())
-        finally:
-            self._link = None
-            over.cancel()
-            reader.cancel()
-            await asyncio.gather(over, reader, return_exceptions=True)
-            await link.close()
-
-    async def _read(self, link: WebSocketLink) -> None:
-        while (message := await link.receive()) is not None:
-            self._inbox.append(message)
-            self.stats.websocket_messages_in += 1
-            self._wake.set()
-            if len(self._inbox) >= INBOX_LIMIT:
-                self._inbox_has_room.clear()
-                await self._inbox_has_room.wait()
-
-    def _set_link(self, state: LinkState, reason: str) -> None:
-        if state is not self.link_state and self.link_state is not LinkState.CLOSED:
-            self.link_state = state
-            self._on_link(state, reason)
+    def _link_changed(self, state: LinkState, reason: str) -> None:
+        if state is LinkState.READY and self.ipr is not None:
+            # While the link was down, silence was not the exit's.
+            self.ipr.restart_silence(self.now())
+        self._on_link(state, reason)
 
     # -- the loop ------------------------------------------------------------------------------------------
 
@@ -311,6 +294,7 @@ class Driver:
             while True:
                 self._wake.clear()
                 now = self.now()
+                self._notice_sleep(now)
                 self._turn(now)
                 await self._sleep(now)
         except asyncio.CancelledError:
@@ -319,13 +303,33 @@ class Driver:
             self._fail(error)
             raise
 
+    def _notice_sleep(self, now: float) -> None:
+        """The monotonic clock may or may not run while a machine sleeps; the wall clock shows it then."""
+        unix_offset = self._platform.unix_time() - now
+        late = max(now - self._wanted_at, unix_offset - self._unix_offset)
+        self._unix_offset = unix_offset
+        if late < LATE:
+            return
+        self._stats.late_turns += 1
+        self.link.restart_silence(now)
+        if self.ipr is not None:
+            self.ipr.restart_silence(now)
+        if late >= SLEEP_NOTICED:
+            self._stats.sleeps += 1
+            self.link.drop(f"the machine slept for {late:.0f} s", now)
+            self._on_slept(late)
+
     def _turn(self, now: float) -> None:
-        self._take_inbox(now, MESSAGES_PER_TURN)
+        link = self.link
+        if link.has_input:
+            for message in link.receive(now, MESSAGES_PER_TURN):
+                self.nym.receive_push(message, now)
         self._timers(now)
-        self._gateway_events(now)
         self._nym_events(now)
         self._ipr_events(now)
         self._send(now)
+        if self._room_waiters:
+            self._tell_room(self.nym.queued_in(GENERAL))
         if self.stack is not None:
             for socket in self.stack.take_changed():
                 for future in self._waiters.pop(socket, ()):
@@ -333,14 +337,12 @@ class Driver:
                         future.set_result(None)
 
     async def _sleep(self, now: float) -> None:
-        if self._wake.is_set() or self._inbox:
+        self._wanted_at = now
+        if self._wake.is_set() or self.link.has_input:
             await asyncio.sleep(0)  # others get their turn: the reader, the user's tasks
             return
-        due = [at for at in (self._poll_at(now),) if at is not None]
-        if not due:
-            await self._wake.wait()
-            return
-        delay = due[0] - self.now()
+        self._wanted_at = due = min(self._poll_at(now), now + LONGEST_SLEEP)
+        delay = due - self.now()
         if delay <= 0:
             await asyncio.sleep(0)
             return
@@ -355,64 +357,30 @@ class Driver:
         finally:
             alarm.cancel()
 
-    def _poll_at(self, now: float) -> float | None:
-        engines: list[GatewayClient | IprClient | Stack] = [self.gateway]
+    def _poll_at(self, now: float) -> float:
+        has_room = self.link.has_room()
+        due: list[float] = []
+        if (nym_at := self.nym.poll_at(can_send=has_room)) is not None:
+            due.append(nym_at)
+        if not has_room and self.link.state is LinkState.READY:
+            due.append(now + 0.02)  # the WebSocket does not say when its buffer has drained
+        engines: list[GatewayLink | IprClient | Stack] = [self.link]
         if self.ipr is not None:
             engines.append(self.ipr)
-        if self.stack is not None and self.nym.queued() < NYM_QUEUE_TARGET:
+        if self.stack is not None and self._room() > 0:
             engines.append(self.stack)
-        due = [at for engine in engines if (at := engine.poll_at()) is not None]
-        nym_at = self.nym.poll_at()
-        if nym_at is not None:
-            if nym_at <= now and not self._link_has_room():
-                nym_at = now + 0.02  # the WebSocket does not say when its buffer has drained
-            due.append(nym_at)
-        return min(due) if due else None
-
-    def _link_has_room(self) -> bool:
-        return self._link is not None and self._link.buffered() < WEBSOCKET_BUFFER_TARGET
+        due += [at for engine in engines if (at := engine.poll_at()) is not None]
+        return min(due, default=now + LONGEST_SLEEP)
 
     # -- in ------------------------------------------------------------------------------------------------
 
-    def _take_inbox(self, now: float, limit: int) -> None:
-        gateway = self.gateway
-        for _ in range(min(limit, len(self._inbox))):
-            message = self._inbox.popleft()
-            try:
-                if isinstance(message, str):
-                    gateway.receive_text(message, now)
-                else:
-                    gateway.receive_binary(message, now)
-            except RemoteProtocolError:
-                self.stats.malformed_messages += 1
-        if not self._inbox_has_room.is_set() and len(self._inbox) < INBOX_LIMIT // 2:
-            self._inbox_has_room.set()
-
     def _timers(self, now: float) -> None:
-        self.gateway.handle_timer(now)
+        self.link.handle_timer(now)
         self.nym.handle_timer(now)
         if self.ipr is not None:
             self.ipr.handle_timer(now)
         if self.stack is not None:
             self.stack.handle_timer(now)
-
-    def _gateway_events(self, now: float) -> None:
-        while (event := self.gateway.next_event()) is not None:
-            match event:
-                case MessagePushed(data):
-                    self.nym.receive_push(data, now)
-                case Registered(shared_key):
-                    self._on_registered(shared_key)
-                case Ready():
-                    self._set_link(LinkState.READY, "authenticated")
-                    if not self._ready.done():
-                        self._ready.set_result(None)
-                case Failed(error):
-                    self._session_error = error
-                    self._flush_gateway()
-                    self._link_over.set()
-                case _:
-                    pass
 
     def _nym_events(self, now: float) -> None:
         while (event := self.nym.next_event()) is not None:
@@ -423,13 +391,13 @@ class Driver:
                 self._on_message(event)
 
     def _ipr_events(self, now: float) -> None:
-        if self.ipr is None:
-            return
-        while (event := self.ipr.next_event()) is not None:
+        ipr = self.ipr
+        # An event may take the exit away, and the rest of its events with it.
+        while ipr is not None and ipr is self.ipr and (event := ipr.next_event()) is not None:
             match event:
                 case PacketReceived(packet):
                     if self.stack is not None:
-                        self.stats.ip_packets_in += 1
+                        self._stats.ip_packets_in += 1
                         self.stack.receive_packet(packet, now)
                 case Connected():
                     if self._make_stack is not None:
@@ -438,16 +406,20 @@ class Driver:
                         self._exit_answer.set_result(event)
                 case PolicyDenied():
                     self._policy_denied(event, now)
-                case ConnectTimedOut() | ExitSilent():
-                    if not self._exit_refused(event.error):
+                case ConnectTimedOut():
+                    self._exit_refused(event.error)
+                case ExitSilent():
+                    if self.link.state is LinkState.READY and self.nym.is_ready:
                         self._on_exit_lost(str(event.error))
+                    else:  # it is we who cannot be heard
+                        ipr.restart_silence(now)
                 case Denied(reason):
                     self._exit_refused(NetworkError(f"the exit refused: {reason}"))
                 case Disconnected(reason):
                     self._on_exit_lost(reason)
 
     def _policy_denied(self, event: PolicyDenied, now: float) -> None:
-        self.stats.policy_denials += 1
+        self._stats.policy_denials += 1
         if event.address is None:
             return
         destination = (str(event.address), event.port)
@@ -473,26 +445,30 @@ class Driver:
     def _send(self, now: float) -> None:
         nym, ipr = self.nym, self.ipr
         if ipr is not None and self._exit is not None:
-            room = NYM_QUEUE_TARGET - nym.queued()
+            room = self._room()
             if self.stack is not None and room > 0:
                 packets = self.stack.packets_to_send(now, room)
                 if packets:
-                    self.stats.ip_packets_out += len(packets)
+                    self._stats.ip_packets_out += len(packets)
                     ipr.send_packets(packets, now)
             for message in ipr.messages_to_send(now, max(room, 4)):
-                nym.send(self._exit, message.data, now, reply_surbs=message.reply_surbs, anonymous=True)
-        if self.link_state is LinkState.READY and self._link_has_room():
-            backlog = self._link.buffered() // PacketSize.REGULAR.total if self._link is not None else 0
-            for packet in nym.packets_to_send(now, PACKETS_PER_TURN, backlog=backlog):
+                nym.send(
+                    self._exit,
+                    message.data,
+                    now,
+                    reply_surbs=message.reply_surbs,
+                    anonymous=True,
+                    lane=IP_LANE,
+                )
+        link = self.link
+        if link.has_room():
+            for packet in nym.packets_to_send(now, PACKETS_PER_TURN, backlog=link.backlog()):
                 self.gateway.send_packet(packet)
-        self._flush_gateway()
+        link.flush(now)
 
-    def _flush_gateway(self) -> None:
-        frames = self.gateway.frames_to_send()
-        if self._link is not None:
-            self.stats.websocket_messages_out += len(frames)
-            for frame in frames:
-                self._link.send(frame)
+    def _room(self) -> int:
+        """Packets that the stack may hand down now."""
+        return NYM_QUEUE_TARGET - self.nym.queued() + self.nym.queued_in(GENERAL)
 
     # -- the end -------------------------------------------------------------------------------------------
 
@@ -500,18 +476,27 @@ class Driver:
         if self.failure is not None:
             return
         self.failure = error
-        closed = TunnelClosed("the tunnel ended")
-        closed.__cause__ = error
-        pending: list[asyncio.Future[None] | asyncio.Future[Connected]] = [self._ready]
-        if self._exit_answer is not None:
-            pending.append(self._exit_answer)
-        for future in pending:
-            if not future.done():
-                future.set_exception(closed)
-                future.exception()
+        closed = error if isinstance(error, TunnelClosed) else TunnelClosed("the tunnel ended")
+        if closed is not error:
+            closed.__cause__ = error
+        if self._exit_answer is not None and not self._exit_answer.done():
+            self._exit_answer.set_exception(closed)
+            self._exit_answer.exception()
+        self.link.fail(closed)
         self._fail_waiters(closed)
+        self._tell_room(0)
         if not isinstance(error, TunnelClosed):
-            self._set_link(LinkState.CLOSED, f"{type(error).__name__}: {error}")
+            self._on_link(LinkState.CLOSED, f"{type(error).__name__}: {error}")
+
+    def _tell_room(self, queued: int) -> None:
+        waiters, self._room_waiters = self._room_waiters, []
+        for wanted, future in waiters:
+            if future.done():
+                continue
+            if queued < wanted:
+                future.set_result(None)
+            else:
+                self._room_waiters.append((wanted, future))
 
     def _fail_waiters(self, error: SmolmixError) -> None:
         for futures in self._waiters.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from types import TracebackType
 
-from smolmix_web.errors import ConnectionReset, DeadlineError, LocalProtocolError, Unreachable
+from smolmix_web.errors import ConnectionReset, DeadlineError, LocalProtocolError, TunnelClosed, Unreachable
 from smolmix_web.net.stack import Stack
 from smolmix_web.net.tcp.connection import State, TcpConnection
 from smolmix_web.net.udp import UdpSocket as UdpEngine
@@ -106,7 +106,8 @@ class UdpSocket:
         self._engine = engine
 
     def send_to(self, data: bytes, address: tuple[str, int]) -> None:
-        """Send one datagram; like any datagram it may be lost."""
+        """Send one datagram; like any datagram it may be lost. :raises TunnelClosed: the exit is gone."""
+        self._driver.check(self._stack)
         self._engine.send_to(data, address, self._driver.now())
         self._driver.wake()
 
@@ -134,20 +135,28 @@ class UdpSocket:
         self.close()
 
 
-def _stack(driver: Driver) -> Stack:
-    if driver.stack is None:
-        raise LocalProtocolError("there is no exit yet")
-    return driver.stack
+def _usable(driver: Driver, stack: Stack | None) -> Stack:
+    """``stack``, or the driver's present one. :raises TunnelClosed: its exit is gone."""
+    if stack is None:
+        stack = driver.stack
+        if stack is None:
+            raise TunnelClosed("there is no exit")
+    driver.check(stack)
+    return stack
 
 
-async def open_tcp(driver: Driver, address: str, port: int, *, timeout: float) -> TcpStream:
+async def open_tcp(
+    driver: Driver, address: str, port: int, *, timeout: float, stack: Stack | None = None
+) -> TcpStream:
     """Connect to an IP address.
 
     :param timeout: seconds until :class:`~smolmix_web.errors.DeadlineError`.
+    :param stack: the one to use; the driver's when None.
     :raises ConnectionRefused: the destination refused. :raises Unreachable: so an ICMP message said.
+    :raises TunnelClosed: the exit of that stack is gone.
     """
+    stack = _usable(driver, stack)
     started = driver.now()
-    stack = _stack(driver)
     connection = stack.connect_tcp(address, port, started)
     driver.wake()
     try:
@@ -167,7 +176,7 @@ async def open_tcp(driver: Driver, address: str, port: int, *, timeout: float) -
     return TcpStream(driver, stack, connection)
 
 
-def open_udp(driver: Driver) -> UdpSocket:
-    """A UDP socket on a free port."""
-    stack = _stack(driver)
+def open_udp(driver: Driver, stack: Stack | None = None) -> UdpSocket:
+    """A UDP socket on a free port. :raises TunnelClosed: the exit of the stack is gone."""
+    stack = _usable(driver, stack)
     return UdpSocket(driver, stack, stack.open_udp())

@@ -4,5 +4,19 @@ from __future__ import annotations
 
 from smolmix_web.tunnel.events import Progress, StateChange, TunnelEvent, TunnelState
 from smolmix_web.tunnel.facade import Tunnel
+from smolmix_web.tunnel.keystore import StorageError
+from smolmix_web.tunnel.messages import MixMessage
+from smolmix_web.tunnel.mix_client import MixClient
+from smolmix_web.tunnel.timing import TunnelTiming
 
-__all__ = ["Progress", "StateChange", "Tunnel", "TunnelEvent", "TunnelState"]
+__all__ = [
+    "MixClient",
+    "MixMessage",
+    "Progress",
+    "StateChange",
+    "StorageError",
+    "Tunnel",
+    "TunnelEvent",
+    "TunnelState",
+    "TunnelTiming",
+]

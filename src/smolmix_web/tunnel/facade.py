@@ -1,79 +1,57 @@
 """The tunnel: one Nym client, one exit, and fetch, names, sockets through them.
 
-Set-up goes through named stages, each with its own deadline and its own error. While the tunnel is up, a lost
-gateway link is replaced under the feet of open connections; a lost exit ends them (its addresses are gone)
-and is replaced by another one. When the tunnel is down, calls fail; nothing ever goes around it.
+Set-up goes through named stages, each with its own deadlines and errors. While the tunnel is up, a lost
+gateway link is replaced under the feet of open connections; a lost exit, or the move to another gateway, ends
+them (their addresses are gone) and leads to a new exit session, for which new calls wait. When the tunnel is
+down, calls fail; nothing ever goes around it.
+
+The parts: :class:`.mix_client.MixClient` keeps keys, gateway and topology; :class:`.exits.ExitFinder` chooses
+exits; an :class:`.exit_session.ExitSession` holds all that lives and dies with one of them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import dataclasses
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, TypeVar
 
 from smolmix_web import __version__, crypto
-from smolmix_web.directory import client as directory
-from smolmix_web.directory.described import DescribedNode
-from smolmix_web.directory.epochs import KeyRotationInfo
-from smolmix_web.directory.errors import DirectoryError
-from smolmix_web.directory.selection import (
-    ExitChoice,
-    choose_exit,
-    choose_gateway,
-    gateway_url,
-    preferred_exit,
-)
-from smolmix_web.directory.skimmed import SkimmedNode
-from smolmix_web.errors import (
-    DeadlineError,
-    MalformedError,
-    NetworkError,
-    OptionError,
-    SmolmixError,
-    TunnelClosed,
-    TunnelStateError,
-)
-from smolmix_web.fetch import FetchClient, FetchRequest, FetchResponse, FetchTimeouts
-from smolmix_web.fetch.request import Origin, RedirectMode
-from smolmix_web.gateway.client import GatewayClient
-from smolmix_web.gateway.errors import RegistrationLost
+from smolmix_web.directory.selection import ExitChoice
+from smolmix_web.errors import NetworkError, OptionError, SmolmixError, TunnelClosed, TunnelStateError
+from smolmix_web.fetch import FetchRequest, FetchResponse, FetchTimeouts
+from smolmix_web.fetch.request import RedirectMode
 from smolmix_web.ipr.client import IprClient, IprClientConfig
-from smolmix_web.ipr.events import Connected
-from smolmix_web.net.config import StackConfig, TcpOptions
-from smolmix_web.net.stack import Stack
-from smolmix_web.nym import base58
-from smolmix_web.nym.client import NymClient
 from smolmix_web.nym.config import ClientConfig
-from smolmix_web.nym.keys import ClientKeys
-from smolmix_web.nym.topology import Topology
-from smolmix_web.options import TunnelOptions, camel_case, parse_socket_address
+from smolmix_web.options import TunnelOptions
 from smolmix_web.platform import Platform, current_platform
-from smolmix_web.platform.base import HttpAnswer
-from smolmix_web.resolve import Resolver
 from smolmix_web.sockets.bytestream import ByteStream
-from smolmix_web.sockets.driver import Driver, LinkState
-from smolmix_web.sockets.streams import TcpStream, UdpSocket, open_tcp, open_udp
-from smolmix_web.tls.config import TlsConfig
+from smolmix_web.sockets.driver import Driver
+from smolmix_web.sockets.streams import TcpStream, UdpSocket
 from smolmix_web.tls.stream import TlsStream
-from smolmix_web.tls.stream import wrap as wrap_tls
-from smolmix_web.tunnel.events import Progress, Stage, StateChange, TunnelEvent, TunnelState
-from smolmix_web.tunnel.keystore import Identity, Keystore, Registration
+from smolmix_web.tunnel.events import (
+    RUNNING,
+    TUNNEL_PLAN,
+    Observer,
+    Progress,
+    Stage,
+    StateChange,
+    TunnelEvent,
+    TunnelState,
+    error_code,
+    progress,
+)
+from smolmix_web.tunnel.exit_session import ExitSession, make_stack
+from smolmix_web.tunnel.exits import ExitFinder
+from smolmix_web.tunnel.mix_client import MixClient, numbers
+from smolmix_web.tunnel.timing import TunnelTiming, deadline
 from smolmix_web.websocket import WebSocketClient, WebSocketRequest, WebSocketSettings
 
 logger = logging.getLogger("smolmix_web.tunnel")
 
-DIRECTORY_TIMEOUT = 30.0  # seconds a request (spec/directory.md 2)
-TOPOLOGY_REFRESH = 300.0  # seconds
-TOPOLOGY_RETRY = 30.0  # seconds until a failed refresh is tried again
-GATEWAY_ATTEMPTS = 3
 EXIT_ATTEMPTS = 3
-EXIT_RETRY_FIRST = 1.0  # seconds between rounds of looking for a new exit; doubles up to the next figure
-EXIT_RETRY_LAST = 60.0
+"""Exits tried in one round."""
 
-Observer = Callable[[TunnelEvent], None]
 _Part = TypeVar("_Part")
 
 
@@ -83,31 +61,35 @@ class Tunnel:
     Usable as an async context manager. All methods may be called from any number of tasks of one event loop.
     """
 
-    def __init__(self, options: TunnelOptions, platform: Platform, on_event: Observer | None) -> None:
+    def __init__(
+        self,
+        options: TunnelOptions,
+        platform: Platform,
+        on_event: Observer | None,
+        *,
+        traffic: ClientConfig | None = None,
+        timing: TunnelTiming | None = None,
+    ) -> None:
         """Use :meth:`connect`."""
         self.options = options
+        self.timing = timing or TunnelTiming()
         self.state = TunnelState.CONNECTING
         self.state_reason = "not connected yet"
+        self.mix_client = MixClient(
+            options, platform, on_event=self._mix_event, traffic=traffic, timing=self.timing
+        )
+        """The Nym client below: raw messages over the same gateway. It is closed with the tunnel."""
+        self.mix_client.on_exit_lost = self._exit_lost
         self._platform = platform
         self._on_event = on_event
-        self._traffic: ClientConfig | None = None
-        self._keystore = Keystore(
-            platform.storage(options.client_id),
-            options.storage_passphrase,
-            random_bytes=platform.random_bytes,
-        )
-        self._identity: Identity | None = None
-        self._topology: Topology | None = None
-        self._key_rotation: KeyRotationInfo | None = None
-        self._driver: Driver | None = None
-        self._exit: ExitChoice | None = None
-        self._connected: Connected | None = None
-        self._exit_nodes: tuple[SkimmedNode, ...] = ()
-        self._described: tuple[DescribedNode, ...] = ()
-        self._resolver: Resolver | None = None
-        self._fetch: FetchClient | None = None
+        self._stage: Stage = "keys"
+        self._finder = ExitFinder(options, platform, self.mix_client.view)
+        self._exit: ExitSession | None = None
+        self._exit_settled = asyncio.Event()
+        self._replacing: asyncio.Task[None] | None = None
         self._websockets: set[WebSocketClient] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._exits_lost = 0
+        self._fetches_repeated = 0
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -119,24 +101,36 @@ class Tunnel:
         platform: Platform | None = None,
         on_event: Observer | None = None,
         traffic: ClientConfig | None = None,
+        timing: TunnelTiming | None = None,
     ) -> Tunnel:
         """Set a tunnel up and wait until it is ready.
 
         :param platform: where we run; found out when not given.
         :param on_event: called with every :class:`StateChange` and :class:`Progress`.
         :param traffic: delays, pacing and cover instead of what ``options`` say (measurements, experiments).
+        :param timing: deadlines and intervals other than the defaults.
         :raises OptionError: an option cannot be used.
+        :raises StorageError: the stored keys cannot be opened.
         :raises DirectoryError, DirectoryUnavailable: no usable directory.
-        :raises NetworkError, DeadlineError: no gateway or no exit could be reached.
+        :raises NetworkError, RemoteProtocolError: no gateway or no exit could be used.
+        :raises DeadlineError: a wait, or set-up as a whole, took too long; the error names it.
         """
-        tunnel = cls(options or TunnelOptions(), platform or current_platform(), on_event)
-        tunnel._traffic = traffic
+        tunnel = cls(
+            options or TunnelOptions(),
+            platform or current_platform(),
+            on_event,
+            traffic=traffic,
+            timing=timing,
+        )
         logger.info("setting up (directory %s)", tunnel.options.network)
         try:
-            await tunnel._set_up()
+            async with deadline(lambda: f"set-up, stage {tunnel._stage}", tunnel.timing.set_up):
+                await tunnel._set_up()
         except BaseException as error:
-            tunnel._enter(TunnelState.FAILED, str(error) or type(error).__name__)
-            await tunnel._tear_down()
+            reason = str(error) or type(error).__name__
+            tunnel._enter(TunnelState.FAILED, reason, code=error_code(error), stage=tunnel._stage)
+            await tunnel._close_exit()
+            await tunnel.mix_client.fail(error)
             raise
         return tunnel
 
@@ -147,7 +141,8 @@ class Tunnel:
         failed = self.state is TunnelState.FAILED
         if not failed:
             self._enter(TunnelState.SHUTTING_DOWN, "disconnect was called")
-        await self._tear_down()
+        await self._close_exit()
+        await self.mix_client.aclose()
         if not failed:
             self._enter(TunnelState.SHUTDOWN, "disconnected")
         logger.info("shut down")
@@ -158,196 +153,78 @@ class Tunnel:
     async def __aexit__(self, *_exception: object) -> None:
         await self.aclose()
 
-    async def _tear_down(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._close_layers()
-        if self._driver is not None:
-            await self._driver.close()
-        await self._platform.aclose()
-
-    async def _close_layers(self) -> None:
-        """Close what stands on the current exit."""
-        if self._resolver is not None:
-            await self._resolver.aclose()
-        if self._fetch is not None:
-            await self._fetch.aclose()
-        for socket in list(self._websockets):
-            socket.abort()
-
-    def _enter(self, state: TunnelState, reason: str) -> None:
+    def _enter(self, state: TunnelState, reason: str, *, code: str = "", stage: Stage | None = None) -> None:
         if state is self.state and state is not TunnelState.CONNECTING:
             return
         self.state, self.state_reason = state, reason
+        if state not in RUNNING:
+            self._exit_settled.set()
         logger.debug("state %s: %s", state, reason)
         if self._on_event is not None:
-            self._on_event(StateChange(state, reason))
+            self._on_event(StateChange(state, reason, code, stage))
 
-    def _progress(self, stage: Stage, fraction: float, detail: str) -> None:
-        logger.debug("set-up: %s (%s)", stage, detail)
+    def _reach(self, stage: Stage, fraction: float, detail: str) -> None:
+        self._stage = stage
         if self._on_event is not None:
-            self._on_event(Progress(stage, fraction, detail))
+            self._on_event(progress(TUNNEL_PLAN, stage, fraction, detail))
 
     # -- set-up --------------------------------------------------------------------------------------------
 
     async def _set_up(self) -> None:
         self._enter(TunnelState.CONNECTING, "setting up")
-        self._progress("keys", 0.0, "loading the keys of this client id")
-        self._identity = await self._keystore.load()
-        if self._identity is None:
-            self._identity = Identity(ClientKeys.generate(self._platform.random_bytes))
-        self._progress("directory", 0.1, "asking the directory for the network")
-        (
-            self._topology,
-            gateways,
-            self._key_rotation,
-            (self._exit_nodes, self._described),
-        ) = await directory.together(
-            directory.fetch_topology(self._get),
-            directory.fetch_gateways(self._get),
-            directory.fetch_key_rotation(self._get),
-            self._fetch_exits(),
-        )
-        self._progress("gateway", 0.4, "connecting to an entry gateway")
-        self._driver = await self._reach_gateway(gateways)
-        self._progress("exit", 0.7, "connecting to an exit")
-        await self._reach_exit(self._driver, excluded=set())
-        self._spawn(self._refresh_topology(), "topology-refresh")
-        self._progress("ready", 1.0, "ready")
+        await self.mix_client.set_up(self._finder.load)
+        self._reach("exit", 0.0, "connecting to an exit")
+        await self._connect_exit(set(), self.options.connect_timeout_ms / 1000)
+        self._reach("ready", 1.0, "ready")
         self._enter(TunnelState.READY, "connected")
+        self._review("the gateway link was lost during set-up")
 
-    async def _get(self, path: str) -> HttpAnswer:
-        url = self.options.network.rstrip("/") + "/" + path
-        return await self._platform.http_get(url, {"Accept": "application/json"}, DIRECTORY_TIMEOUT)
+    def _mix_event(self, event: TunnelEvent) -> None:
+        if isinstance(event, Progress):
+            if event.stage != "ready":
+                self._reach(event.stage, event.stage_fraction, event.detail)
+        elif self.state in RUNNING:
+            if event.state is TunnelState.FAILED:
+                self._enter(TunnelState.FAILED, event.reason, code=event.code)
+            elif event.state in RUNNING:
+                self._review(event.reason)
 
-    async def _fetch_exits(self) -> tuple[tuple[SkimmedNode, ...], tuple[DescribedNode, ...]]:
-        if self.options.preferred_ipr is None:
-            return await directory.fetch_exits(self._get)
-        try:
-            return (), await directory.fetch_described(self._get)
-        except (SmolmixError, TimeoutError):
-            return (), ()  # the user named the exit; only its version stays unknown
+    def _review(self, reason: str) -> None:
+        """Enter the state that fits what works."""
+        if self.state in RUNNING:
+            up = self._exit is not None and self.mix_client.is_connected
+            self._enter(TunnelState.READY if up else TunnelState.RECONNECTING, reason)
 
-    async def _reach_gateway(self, gateways: tuple[SkimmedNode, ...]) -> Driver:
-        """A running driver with an authenticated session: the stored gateway, else a new registration."""
-        identity = self._known_identity()
-        registration = identity.registration
-        preferred = self.options.preferred_gateway
-        if registration is not None and (
-            self._known_topology().node_by_identity(registration.gateway) is not None
-            and (preferred is None or base58.encode(registration.gateway) == preferred)
-        ):
-            try:
-                return await self._try_gateway(
-                    registration.gateway, registration.url, registration.shared_key
-                )
-            except (NetworkError, RegistrationLost, TimeoutError) as error:
-                logger.debug("the stored gateway cannot be used: %s", error)
-        failed: set[bytes] = set()
-        for attempt in range(1, GATEWAY_ATTEMPTS + 1):
-            node = choose_gateway(
-                gateways,
-                force_tls=self.options.force_tls,
-                preferred=preferred,
-                exclude=failed,
-                random_bytes=self._platform.random_bytes,
-            )
-            try:
-                url = gateway_url(node, force_tls=self.options.force_tls)
-                return await self._try_gateway(node.identity, url, None)
-            except (NetworkError, TimeoutError) as error:
-                logger.debug("gateway %s: %s", base58.encode(node.identity), error)
-                failed.add(node.identity)
-                usable = {candidate.identity for candidate in gateways} - failed
-                if attempt == GATEWAY_ATTEMPTS or preferred is not None or not usable:
-                    raise
-        raise AssertionError("unreachable")
+    # -- the exit ------------------------------------------------------------------------------------------
 
-    async def _try_gateway(self, gateway: bytes, url: str, shared_key: bytes | None) -> Driver:
-        keys = self._known_identity().keys
-        now = self._platform.monotonic()
-        nym = NymClient(
-            keys,
-            gateway,
-            self._traffic
-            or ClientConfig(
-                disable_poisson=self.options.disable_poisson_traffic,
-                disable_cover=self.options.disable_cover_traffic,
-                fill_surbs=True,
-            ),
-            random_bytes=self._platform.random_bytes,
-            now=now,
-        )
-        unix_time = self._platform.unix_time()
-        nym.set_topology(self._known_topology(), now, unix_time=unix_time)
-        if self._key_rotation is not None:
-            nym.set_key_rotation(self._key_rotation.clock, now, unix_time)
-        session = GatewayClient(
-            keys.identity_seed,
-            gateway,
-            shared_key=shared_key,
-            unix_time=self._platform.unix_time,
-            random_bytes=self._platform.random_bytes,
-        )
-        registered: list[bytes] = []
-        driver = Driver(
-            self._platform,
-            nym,
-            session,
-            url,
-            on_link=self._on_link,
-            on_registered=registered.append,
-            on_exit_lost=self._on_exit_lost,
-        )
-        driver.start()
-        try:
-            await driver.gateway_ready()
-        except BaseException:
-            await driver.close()
-            raise
-        if registered:
-            identity = Identity(keys, Registration(gateway, url, registered[-1]))
-            await self._keystore.save(identity)
-            self._identity = identity
-        return driver
+    async def _connect_exit(
+        self, excluded: set[bytes], timeout: float, first: ExitChoice | None = None
+    ) -> None:
+        """Connect to an exit, trying others when one does not answer; ``first`` before all.
 
-    async def _reach_exit(self, driver: Driver, *, excluded: set[bytes]) -> None:
-        """Connect to an exit, trying others when one does not answer. Adds failed ones to ``excluded``."""
+        Adds what failed to ``excluded`` (identities of exit gateways).
+        """
         for attempt in range(1, EXIT_ATTEMPTS + 1):
-            choice = self._choose_exit(excluded)
+            choice, first = first or self._finder.choose(excluded), None
+            if self._stage == "exit":
+                detail = f"handshake with exit {choice.address}"
+                self._reach("exit", (attempt - 1) / EXIT_ATTEMPTS, detail)
+            driver = self.mix_client.driver
             try:
-                await self._try_exit(driver, choice)
+                self._exit = await self._try_exit(driver, choice, timeout)
+                self._exit_settled.set()
                 return
             except (NetworkError, TimeoutError) as error:
-                logger.debug("exit %s: %s", choice.address, error)
+                logger.info("exit %s: %s", choice.address, error)
                 excluded.add(choice.address.gateway)
-                if attempt == EXIT_ATTEMPTS or driver.failure is not None or not self._other_exits(excluded):
+                if (
+                    attempt == EXIT_ATTEMPTS
+                    or self.mix_client.driver.failure is not None
+                    or not self._finder.has_other(excluded)
+                ):
                     raise
 
-    def _choose_exit(self, excluded: set[bytes]) -> ExitChoice:
-        if self.options.preferred_ipr is not None:
-            try:
-                return preferred_exit(self.options.preferred_ipr, self._described)
-            except MalformedError as error:
-                raise OptionError("preferredIpr", str(error)) from error
-        return choose_exit(
-            self._exit_nodes,
-            self._described,
-            exclude=excluded,
-            random_bytes=self._platform.random_bytes,
-        )
-
-    def _other_exits(self, excluded: set[bytes]) -> bool:
-        if self.options.preferred_ipr is not None:
-            return False
-        try:
-            self._choose_exit(excluded)
-        except DirectoryError:
-            return False
-        return True
-
-    async def _try_exit(self, driver: Driver, choice: ExitChoice) -> None:
+    async def _try_exit(self, driver: Driver, choice: ExitChoice, timeout: float) -> ExitSession:
         logger.info("exit handshake with %s", choice.address)
         ipr = IprClient(
             exit_version=choice.build_version,
@@ -355,105 +232,89 @@ class Tunnel:
             config=IprClientConfig(
                 open_reply_surbs=self.options.open_reply_surbs,
                 data_reply_surbs=self.options.data_reply_surbs,
-                connect_timeout=self.options.connect_timeout_ms / 1000,
+                connect_timeout=timeout,
+                probe_after=self.timing.exit_probe,
+                silence_limit=self.timing.exit_silence,
             ),
             random_bytes=self._platform.random_bytes,
         )
-        self._connected = await driver.connect_exit(choice.address, ipr, self._make_stack)
-        self._exit = choice
-        self._resolver = Resolver(
-            (
-                parse_socket_address("primaryDns", self.options.primary_dns),
-                parse_socket_address("fallbackDns", self.options.fallback_dns),
-            ),
-            timeout=self.options.dns_timeout_ms / 1000,
-            open_udp=lambda: open_udp(driver),
-            open_tcp=lambda address, port: open_tcp(
-                driver, address, port, timeout=self.options.dns_timeout_ms / 1000
-            ),
-            now=driver.now,
-            random_bytes=self._platform.random_bytes,
+        connected = await driver.connect_exit(
+            choice.address, ipr, lambda answer: make_stack(self.options, self._platform, answer)
         )
-        self._fetch = FetchClient(self._open_origin, driver.now)
+        if driver.stack is None:
+            raise TunnelClosed("the exit was lost at once")
+        return ExitSession(self.options, self._platform, driver, driver.stack, choice, connected)
 
-    def _make_stack(self, connected: Connected) -> Stack:
-        keepalive = self.options.tcp_keepalive_ms / 1000
-        return Stack(
-            ipv4=str(connected.ipv4),
-            ipv6=str(connected.ipv6),
-            mtu=connected.mtu,
-            config=StackConfig(
-                tcp=TcpOptions(
-                    receive_buffer_limit=self.options.tcp_buffer_size,
-                    send_buffer_limit=self.options.tcp_buffer_size,
-                    keepalive_idle=keepalive or None,
-                    keepalive_interval=keepalive or 15.0,
-                )
-            ),
-            random_bytes=self._platform.random_bytes,
-        )
-
-    # -- while it runs -------------------------------------------------------------------------------------
-
-    def _spawn(self, coroutine: Any, name: str) -> None:
-        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(coroutine, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _on_link(self, state: LinkState, reason: str) -> None:
-        if self.state is TunnelState.READY and state is LinkState.LOST:
-            self._enter(TunnelState.RECONNECTING, f"gateway: {reason}")
-        elif self.state is TunnelState.RECONNECTING and state is LinkState.READY:
-            if self._driver is not None and self._driver.stack is not None:
-                self._enter(TunnelState.READY, "the gateway is back")
-        elif state is LinkState.CLOSED and self.state in (TunnelState.READY, TunnelState.RECONNECTING):
-            self._enter(TunnelState.FAILED, reason)
-
-    def _on_exit_lost(self, reason: str) -> None:
-        driver = self._driver
-        if driver is None or driver.stack is None or self.state not in _RUNNING:
+    def _exit_lost(self, reason: str) -> None:
+        """The exit is gone, or the gateway that we reached it through: both end the session with it."""
+        if self.state not in RUNNING:
             return
-        if driver.link_state is not LinkState.READY:
-            return  # silence is what a lost gateway link sounds like
+        lost, self._exit = self._exit, None
+        self._exit_settled.clear()
+        error = TunnelClosed(f"the exit was lost: {reason}")
+        moved = lost is None or lost.driver is not self.mix_client.driver
         self._enter(TunnelState.RECONNECTING, f"exit: {reason}")
-        driver.drop_exit(TunnelClosed(f"the exit was lost: {reason}"))
-        self._spawn(self._replace_exit(driver), "replace-exit")
+        if lost is not None:
+            self._exits_lost += 1
+            lost.lost = error
+            lost.driver.drop_exit(error)
+        if self._replacing is not None:
+            self._replacing.cancel()
+        self._replacing = self.mix_client.spawn(self._replace_exit(lost, moved), "replace-exit")
 
-    async def _replace_exit(self, driver: Driver) -> None:
-        await self._close_layers()
-        lost = self._exit.address.gateway if self._exit is not None else b""
-        delay = EXIT_RETRY_FIRST
-        excluded = {lost} if self._other_exits({lost}) else set()
+    async def _replace_exit(self, lost: ExitSession | None, moved: bool) -> None:
+        first: ExitChoice | None = None
+        excluded: set[bytes] = set()
+        if lost is not None:
+            await self._end_exit(lost, lost.lost or TunnelClosed("the exit was lost"))
+            if moved:
+                first = lost.choice  # the exit is innocent
+            elif self._finder.has_other({lost.choice.address.gateway}):
+                excluded.add(lost.choice.address.gateway)
+        delay = self.timing.retry_first
         while True:
+            await self.mix_client.connected()
             try:
-                await self._reach_exit(driver, excluded=excluded)
+                await self._connect_exit(excluded, self.timing.exit_attempt, first)
             except (SmolmixError, TimeoutError) as error:
-                logger.debug("no exit yet: %s", error)
+                logger.info("no exit yet: %s", error)
             else:
-                if driver.link_state is LinkState.READY:
-                    self._enter(TunnelState.READY, "connected to another exit")
+                self._review("connected to an exit again")
                 return
             await asyncio.sleep(delay)
-            delay = min(2 * delay, EXIT_RETRY_LAST)
-            excluded = set()  # the one that failed may be back
-            with contextlib.suppress(SmolmixError, TimeoutError):
-                self._exit_nodes, self._described = await self._fetch_exits()
+            delay = min(2 * delay, self.timing.retry_last)
+            excluded, first = set(), None  # the one that failed may be back
+            await self._finder.reload()
 
-    async def _refresh_topology(self) -> None:
-        delay = TOPOLOGY_REFRESH
-        while True:
-            await asyncio.sleep(delay)
-            try:
-                topology = await directory.fetch_topology(self._get)
-            except (SmolmixError, TimeoutError) as error:
-                logger.debug("topology refresh failed, the old one stays: %s", error)
-                delay = TOPOLOGY_RETRY
-                continue
-            delay = TOPOLOGY_REFRESH
-            self._topology = topology
-            if self._driver is not None:
-                self._driver.nym.set_topology(topology, self._driver.now())
-                self._driver.wake()
+    async def _end_exit(self, session: ExitSession, error: TunnelClosed) -> None:
+        await session.end(error)
+        for socket in list(self._websockets):
+            socket.abort()
+
+    async def _close_exit(self) -> None:
+        if self._replacing is not None:
+            self._replacing.cancel()
+            await asyncio.gather(self._replacing, return_exceptions=True)
+        if self._exit is not None:
+            await self._end_exit(self._exit, TunnelClosed("the tunnel was closed"))
+
+    async def _available(self) -> ExitSession:
+        """The exit session; waits while a lost one is being replaced.
+
+        :raises TunnelStateError: the tunnel is not up (there is no other way out).
+        :raises DeadlineError: no other exit was found in time.
+        """
+        if self.state in RUNNING and self._exit is None:
+            async with deadline("replacement of the lost exit", self.timing.exit_wait):
+                while self.state in RUNNING and self._exit is None:
+                    await self._exit_settled.wait()
+        return self._usable(self._exit)
+
+    def _usable(self, part: _Part | None) -> _Part:
+        """``part`` if the tunnel is up. :raises TunnelStateError: it is not."""
+        if part is None or self.state not in RUNNING:
+            raise TunnelStateError(f"the tunnel is {self.state}: {self.state_reason}")
+        return part
 
     # -- what it is for ------------------------------------------------------------------------------------
 
@@ -470,10 +331,15 @@ class Tunnel:
     ) -> FetchResponse:
         """Fetch ``url`` through the tunnel; the body of the response is read from it piece by piece.
 
+        When the exit is lost before the response's head is there, a request that may be repeated (an
+        idempotent method, no streamed body) is made once more over the next exit; any other fails with
+        TunnelClosed.
+
         :param body: bytes, or an asynchronous iterator for a streamed upload (sent in chunks).
         :param max_redirects: 0 to 255; the option ``max_redirects`` when None.
         :param timeout: seconds for everything up to the response's head; None: only the phases have limits.
         :raises TunnelStateError: the tunnel is not up. :raises OptionError: names the bad argument.
+        :raises TunnelClosed: the exit was lost, or the tunnel closed.
         :raises NetworkError, RemoteProtocolError, DeadlineError: see :mod:`smolmix_web.fetch`.
         """
         request = FetchRequest.create(url, method=method, headers=headers, body=body)
@@ -481,15 +347,29 @@ class Tunnel:
             max_redirects = self.options.max_redirects
         elif not 0 <= max_redirects <= 255:
             raise OptionError("maxRedirects", f"{max_redirects} is not between 0 and 255")
-        if timeout is not None and not timeout > 0:
+        if timeout is None:
+            return await self._fetch(request, redirect, max_redirects)
+        if not timeout > 0:
             raise OptionError("timeout", "must be greater than zero")
-        client = self._usable(self._fetch)
-        timeouts = dataclasses.replace(client.timeouts, total=timeout)
-        return await client.fetch(request, redirect=redirect, max_redirects=max_redirects, timeouts=timeouts)
+        async with deadline("the whole fetch", timeout):
+            return await self._fetch(request, redirect, max_redirects)
+
+    async def _fetch(
+        self, request: FetchRequest, redirect: RedirectMode, max_redirects: int
+    ) -> FetchResponse:
+        session = await self._available()
+        try:
+            return await session.fetch(request, redirect=redirect, max_redirects=max_redirects)
+        except TunnelClosed:
+            if session.lost is None or not request.repeatable:
+                raise
+        session = await self._available()
+        self._fetches_repeated += 1
+        return await session.fetch(request, redirect=redirect, max_redirects=max_redirects)
 
     async def resolve(self, host: str) -> str:
         """One IP address of ``host``, asked through the tunnel. Errors: see :mod:`smolmix_web.resolve`."""
-        return await self._usable(self._resolver).resolve(host)
+        return await (await self._available()).resolve(host)
 
     async def open_connection(
         self, host: str, port: int, *, tls: bool = False, timeout: float = 30.0
@@ -500,10 +380,9 @@ class Tunnel:
         """
         if not 0 < port < 65536:
             raise OptionError("port", f"{port} is not between 1 and 65535")
-        addresses = await self._usable(self._resolver).resolve_all(host)
-        driver = self._usable(self._driver)
-        stream = await _first_to_connect(driver, addresses, port, timeout)
-        return await self._secure(stream, host, (), timeout) if tls else stream
+        session = await self._available()
+        stream = await session.open_stream(host, port, timeout)
+        return await session.secure(stream, host, (), timeout) if tls else stream
 
     async def open_websocket(
         self,
@@ -518,37 +397,33 @@ class Tunnel:
         :raises OptionError: names the bad argument. :raises HandshakeRefused: the server did not upgrade.
         """
         request = WebSocketRequest.create(url, protocols, headers)
-        self._usable(self._driver)
-        socket = await WebSocketClient.connect(request, self._open_websocket_stream, settings)
+        session = await self._available()
+
+        async def open_stream(wanted: WebSocketRequest, limits: WebSocketSettings) -> ByteStream:
+            timeouts = FetchTimeouts(connect=limits.connect_timeout, tls=limits.tls_timeout)
+            return await session.open_origin(wanted.origin, timeouts)
+
+        socket = await WebSocketClient.connect(request, open_stream, settings)
         self._websockets.add(socket)
         socket.on_over(self._websockets.discard)
         return socket
 
-    async def _open_websocket_stream(
-        self, request: WebSocketRequest, settings: WebSocketSettings
-    ) -> ByteStream:
-        timeouts = FetchTimeouts(connect=settings.connect_timeout, tls=settings.tls_timeout)
-        return await self._open_origin(request.origin, timeouts)
-
     def open_udp(self) -> UdpSocket:
-        """A UDP socket in the tunnel."""
-        return open_udp(self._usable(self._driver))
+        """A UDP socket in the tunnel. :raises TunnelStateError: there is no exit at the moment."""
+        return self._usable(self._exit).open_udp()
 
     def info(self) -> dict[str, Any]:
         """What this tunnel is made of, for people and tests; nothing secret."""
-        identity, exit_choice, connected = self._identity, self._exit, self._connected
-        registration = identity.registration if identity is not None else None
+        session = self._exit
+        connected = session.connected if session is not None else None
         return {
             "version": __version__,
             "provider": crypto.provider().name,
             "platform": self._platform.name,
+            **self.mix_client.info(),
             "state": str(self.state),
             "reason": self.state_reason,
-            "network": self.options.network,
-            "gateway": base58.encode(registration.gateway) if registration is not None else None,
-            "gatewayUrl": registration.url if registration is not None else None,
-            "address": str(self._driver.nym.address) if self._driver is not None else None,
-            "exit": str(exit_choice.address) if exit_choice is not None else None,
+            "exit": str(session.choice.address) if session is not None else None,
             "iprVersion": connected.version if connected is not None else None,
             "ipv4": str(connected.ipv4) if connected is not None else None,
             "ipv6": str(connected.ipv6) if connected is not None else None,
@@ -557,77 +432,14 @@ class Tunnel:
 
     def stats(self) -> dict[str, Any]:
         """Counters of every layer, each a mapping of names to numbers."""
-        layers: dict[str, Any] = {}
-        driver = self._driver
-        if driver is not None:
-            layers["driver"] = _numbers(driver.stats) | {"waiting": driver.waiting}
-            layers["gateway"] = _numbers(driver.gateway.stats) | {"balance": driver.gateway.balance}
-            layers["nym"] = _numbers(driver.nym.stats) | {"queued": driver.nym.queued()}
+        layers = self.mix_client.stats()
+        layers["tunnel"] = {"exitsLost": self._exits_lost, "fetchesRepeated": self._fetches_repeated}
+        session = self._exit
+        if session is not None:
+            driver, client = session.driver, session.fetch_client
             if driver.ipr is not None:
-                layers["ipr"] = _numbers(driver.ipr.stats)
-            if driver.stack is not None:
-                layers["stack"] = _numbers(driver.stack.stats)
-        if self._fetch is not None:
-            layers["fetch"] = _numbers(self._fetch.stats) | self._fetch.pool.counts()
+                layers["ipr"] = numbers(driver.ipr.stats)
+            layers["stack"] = numbers(session.stack.stats)
+            layers["fetch"] = numbers(client.stats) | client.pool.counts()
         layers["websocket"] = {"open": len(self._websockets)}
         return layers
-
-    # -- inside --------------------------------------------------------------------------------------------
-
-    async def _open_origin(self, origin: Origin, timeouts: FetchTimeouts) -> ByteStream:
-        addresses = await self._usable(self._resolver).resolve_all(origin.host)
-        stream = await _first_to_connect(self._usable(self._driver), addresses, origin.port, timeouts.connect)
-        if origin.scheme == "https":
-            return await self._secure(stream, origin.host, ("http/1.1",), timeouts.tls)
-        return stream
-
-    async def _secure(self, stream: TcpStream, host: str, alpn: tuple[str, ...], timeout: float) -> TlsStream:
-        config = TlsConfig(alpn=alpn, trust_anchors=self.options.trust_anchors)
-        try:
-            async with asyncio.timeout(timeout):
-                return await wrap_tls(
-                    stream,
-                    host,
-                    config,
-                    unix_time=self._platform.unix_time,
-                    random_bytes=self._platform.random_bytes,
-                )
-        except TimeoutError as error:
-            if isinstance(error, SmolmixError):
-                raise
-            raise DeadlineError(f"TLS handshake with {host}", timeout) from error
-
-    def _usable(self, part: _Part | None) -> _Part:
-        """``part`` if the tunnel is up. :raises TunnelStateError: it is not (there is no other way out)."""
-        if part is None or self.state not in _RUNNING:
-            raise TunnelStateError(f"the tunnel is {self.state}: {self.state_reason}")
-        return part
-
-    def _known_identity(self) -> Identity:
-        assert self._identity is not None
-        return self._identity
-
-    def _known_topology(self) -> Topology:
-        assert self._topology is not None
-        return self._topology
-
-
-_RUNNING = (TunnelState.READY, TunnelState.RECONNECTING)
-
-
-async def _first_to_connect(driver: Driver, addresses: Iterable[str], port: int, timeout: float) -> TcpStream:
-    """A connection to the first address that takes one, in order."""
-    problem: BaseException = NetworkError("no address to connect to")
-    for address in addresses:
-        try:
-            return await open_tcp(driver, address, port, timeout=timeout)
-        except (TunnelClosed, TunnelStateError):
-            raise
-        except (NetworkError, TimeoutError) as error:
-            problem = error
-    raise problem
-
-
-def _numbers(stats: Any) -> dict[str, Any]:
-    """The fields of a stats dataclass, names in camelCase."""
-    return {camel_case(name): value for name, value in dataclasses.asdict(stats).items()}

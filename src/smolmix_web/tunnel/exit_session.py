@@ -1,0 +1,174 @@
+"""Everything that stands on one exit: its IP stack, names, connections, fetches. It ends as a whole.
+
+Names are remembered per exit and forgotten with it: answers depend on where the exit stands (many sites
+answer with the nearest address), and an exit that could forge answers must not be believed longer than it is
+used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+from smolmix_web.directory.selection import ExitChoice
+from smolmix_web.errors import NetworkError, SmolmixError, TunnelClosed, TunnelStateError
+from smolmix_web.fetch import FetchClient, FetchRequest, FetchResponse, FetchTimeouts
+from smolmix_web.fetch.request import Origin, RedirectMode
+from smolmix_web.ipr.events import Connected
+from smolmix_web.net.config import StackConfig, TcpOptions
+from smolmix_web.net.stack import Stack
+from smolmix_web.options import TunnelOptions, parse_socket_address
+from smolmix_web.platform import Platform
+from smolmix_web.resolve import Resolver
+from smolmix_web.sockets.bytestream import ByteStream
+from smolmix_web.sockets.driver import Driver
+from smolmix_web.sockets.streams import TcpStream, UdpSocket, open_tcp, open_udp
+from smolmix_web.tls.config import TlsConfig
+from smolmix_web.tls.stream import TlsStream
+from smolmix_web.tls.stream import wrap as wrap_tls
+from smolmix_web.tunnel.timing import deadline
+
+
+class ExitSession:
+    """Made when the exit has answered; :meth:`end` when it is lost or the tunnel closes.
+
+    After its end every call raises :class:`~smolmix_web.errors.TunnelClosed`, and so do those under way.
+    """
+
+    def __init__(
+        self,
+        options: TunnelOptions,
+        platform: Platform,
+        driver: Driver,
+        stack: Stack,
+        choice: ExitChoice,
+        connected: Connected,
+    ) -> None:
+        self.driver = driver
+        self.stack = stack
+        self.choice = choice
+        self.connected = connected
+        self.lost: TunnelClosed | None = None
+        """Why this session ended; None while it is alive."""
+        self._options = options
+        self._platform = platform
+        dns_timeout = options.dns_timeout_ms / 1000
+        self._resolver = Resolver(
+            (
+                parse_socket_address("primaryDns", options.primary_dns),
+                parse_socket_address("fallbackDns", options.fallback_dns),
+            ),
+            timeout=dns_timeout,
+            open_udp=self.open_udp,
+            open_tcp=lambda address, port: open_tcp(driver, address, port, timeout=dns_timeout, stack=stack),
+            now=driver.now,
+            random_bytes=platform.random_bytes,
+        )
+        self.fetch_client = FetchClient(self.open_origin, driver.now)
+
+    async def end(self, error: TunnelClosed) -> None:
+        """Fail what is under way and free it. Idempotent."""
+        if self.lost is None:
+            self.lost = error
+        await self._resolver.aclose()
+        await self.fetch_client.aclose()
+
+    async def resolve(self, host: str) -> str:
+        """One address of ``host``. Errors: see :mod:`smolmix_web.resolve`."""
+        return (await self.resolve_all(host))[0]
+
+    async def resolve_all(self, host: str) -> tuple[str, ...]:
+        with self._or_lost():
+            return await self._resolver.resolve_all(host)
+
+    async def fetch(
+        self,
+        request: FetchRequest,
+        *,
+        redirect: RedirectMode,
+        max_redirects: int,
+        timeouts: FetchTimeouts | None = None,
+    ) -> FetchResponse:
+        """See :meth:`smolmix_web.fetch.FetchClient.fetch`."""
+        with self._or_lost():
+            return await self.fetch_client.fetch(
+                request,
+                redirect=redirect,
+                max_redirects=max_redirects,
+                timeouts=timeouts or dataclasses.replace(self.fetch_client.timeouts, total=None),
+            )
+
+    async def open_origin(self, origin: Origin, timeouts: FetchTimeouts) -> ByteStream:
+        """A stream to an origin: name, TCP and, for https, TLS."""
+        stream = await self.open_stream(origin.host, origin.port, timeouts.connect)
+        if origin.scheme == "https":
+            return await self.secure(stream, origin.host, ("http/1.1",), timeouts.tls)
+        return stream
+
+    async def open_stream(self, host: str, port: int, timeout: float) -> TcpStream:
+        """A connection to the first address of ``host`` that takes one, in order."""
+        with self._or_lost():
+            return await self._first_to_connect(await self.resolve_all(host), port, timeout)
+
+    async def _first_to_connect(self, addresses: Iterable[str], port: int, timeout: float) -> TcpStream:
+        problem: BaseException = NetworkError("no address to connect to")
+        for address in addresses:
+            try:
+                return await open_tcp(self.driver, address, port, timeout=timeout, stack=self.stack)
+            except (TunnelClosed, TunnelStateError):
+                raise
+            except (NetworkError, TimeoutError) as error:
+                problem = error
+        raise problem
+
+    async def secure(self, stream: TcpStream, host: str, alpn: tuple[str, ...], timeout: float) -> TlsStream:
+        """TLS on a stream. :raises TlsError: see :mod:`smolmix_web.tls`."""
+        config = TlsConfig(alpn=alpn, trust_anchors=self._options.trust_anchors)
+        with self._or_lost():
+            async with deadline(f"TLS handshake with {host}", timeout):
+                return await wrap_tls(
+                    stream,
+                    host,
+                    config,
+                    unix_time=self._platform.unix_time,
+                    random_bytes=self._platform.random_bytes,
+                )
+
+    def open_udp(self) -> UdpSocket:
+        """A UDP socket on a free port."""
+        return open_udp(self.driver, self.stack)
+
+    @contextlib.contextmanager
+    def _or_lost(self) -> Iterator[None]:
+        """What went wrong because the exit was lost, says so."""
+        try:
+            yield
+        except TunnelClosed:
+            raise
+        except (SmolmixError, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            is_our_own = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling()
+            if self.lost is None or is_our_own:
+                raise
+            raise TunnelClosed(str(self.lost)) from error
+
+
+def make_stack(options: TunnelOptions, platform: Platform, connected: Connected) -> Stack:
+    """The IP stack for the addresses that an exit gave."""
+    keepalive = options.tcp_keepalive_ms / 1000
+    return Stack(
+        ipv4=str(connected.ipv4),
+        ipv6=str(connected.ipv6),
+        mtu=connected.mtu,
+        config=StackConfig(
+            tcp=TcpOptions(
+                receive_buffer_limit=options.tcp_buffer_size,
+                send_buffer_limit=options.tcp_buffer_size,
+                keepalive_idle=keepalive or None,
+                keepalive_interval=keepalive or 15.0,
+            )
+        ),
+        random_bytes=platform.random_bytes,
+    )
