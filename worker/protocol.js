@@ -3,7 +3,8 @@
  *
  * The page numbers its requests; a request is answered by exactly one `result` or `failure` with the same `id`.
  * `upload` and `abort` are notices and have no answer. A `fetch` stays open under its id after its result while
- * its body is read with `pull`; `abort` ends it (and any other request) at whatever point it is.
+ * its body is read with `pull`, a `socketOpen` until a `socketReceive` is answered with `closed`; `abort` ends
+ * them (and any other request) at whatever point they are.
  * All times are milliseconds, all sizes bytes. `smolmix_web/bridge/messages.py` is the twin of this file.
  *
  * @module
@@ -26,6 +27,10 @@ export const PROTOCOL_VERSION = 1;
  * @property {{id: number, target: number, maxBytes: number}} pull
  * @property {{target: number, data: ArrayBuffer | null, error: string | null}} upload
  * @property {{id: number, host: string}} resolve
+ * @property {{id: number, url: string, protocols: string[]}} socketOpen
+ * @property {{id: number, target: number}} socketReceive
+ * @property {{id: number, target: number, text: string | null, data: ArrayBuffer | null}} socketSend
+ * @property {{id: number, target: number, code: number, reason: string}} socketClose
  * @property {{target: number}} abort
  */
 
@@ -80,6 +85,10 @@ export const TO_WORKER = Object.freeze({
   pull: ['id', 'target', 'maxBytes'],
   upload: ['target', 'data', 'error'],
   resolve: ['id', 'host'],
+  socketOpen: ['id', 'url', 'protocols'],
+  socketReceive: ['id', 'target'],
+  socketSend: ['id', 'target', 'text', 'data'],
+  socketClose: ['id', 'target', 'code', 'reason'],
   abort: ['target'],
 });
 
@@ -101,7 +110,7 @@ export function transferList(message) {
   /** @type {unknown} */
   let payload = null;
   if (message.kind === 'fetch') payload = message.body;
-  else if (message.kind === 'upload') payload = message.data;
+  else if (message.kind === 'upload' || message.kind === 'socketSend') payload = message.data;
   else if (message.kind === 'result') payload = message.value?.data;
   return payload instanceof ArrayBuffer ? [payload] : [];
 }

@@ -141,8 +141,7 @@ export declare class MixTunnel {
   getStats(): Promise<TunnelStats>;
   mixFetch(input: RequestInfo | URL, init?: MixFetchInit): Promise<Response>;
   mixResolve(host: string): Promise<string>;
-  /** Not there yet: throws `NotSupportedError`. */
-  mixSocket(url: string | URL, protocols?: string | string[]): never;
+  mixSocket(url: string | URL, protocols?: string | string[]): MixWebSocket;
 }
 
 /** Makes the shared tunnel ready. Concurrent calls share one set-up; other options on a running tunnel reject. */
@@ -162,9 +161,52 @@ export declare const tunnelEvents: EventTarget;
 export declare function mixFetch(input: RequestInfo | URL, init?: MixFetchInit): Promise<Response>;
 /** The address of a name, asked through the mixnet. */
 export declare function mixResolve(host: string): Promise<string>;
-/** Not there yet: throws `NotSupportedError`. */
-export declare function mixSocket(url: string | URL, protocols?: string | string[]): never;
-/** Not there yet: construction throws `NotSupportedError`. */
+/** The same as `new MixWebSocket(url, protocols)`. */
+export declare function mixSocket(url: string | URL, protocols?: string | string[]): MixWebSocket;
+
+export interface MixWebSocketEventMap {
+  open: Event;
+  /** `data` is a string or an ArrayBuffer. */
+  message: MessageEvent<string | ArrayBuffer>;
+  /** Always followed by `close`. */
+  error: Event;
+  close: CloseEvent;
+}
+
+/**
+ * The browser's WebSocket through the mixnet, except that `send` and `close` return promises, `opened()` tells when
+ * it is usable, binary messages are always ArrayBuffers, and there is no `bufferedAmount`.
+ */
 export declare class MixWebSocket extends EventTarget {
+  static readonly CONNECTING: 0;
+  static readonly OPEN: 1;
+  static readonly CLOSING: 2;
+  static readonly CLOSED: 3;
+  readonly CONNECTING: 0;
+  readonly OPEN: 1;
+  readonly CLOSING: 2;
+  readonly CLOSED: 3;
   constructor(url: string | URL, protocols?: string | string[]);
+  readonly url: string;
+  readonly readyState: 0 | 1 | 2 | 3;
+  /** The subprotocol that the server chose. */
+  readonly protocol: string;
+  readonly extensions: string;
+  binaryType: 'arraybuffer';
+  onopen: ((this: MixWebSocket, event: Event) => any) | null;
+  onmessage: ((this: MixWebSocket, event: MessageEvent<string | ArrayBuffer>) => any) | null;
+  onerror: ((this: MixWebSocket, event: Event) => any) | null;
+  onclose: ((this: MixWebSocket, event: CloseEvent) => any) | null;
+  /** Resolves when the socket is open; rejects when it cannot be opened. */
+  opened(): Promise<void>;
+  /** Resolves when the message has left the queue for the connection. */
+  send(data: string | ArrayBuffer | ArrayBufferView | Blob): Promise<void>;
+  /** Resolves when the connection is closed. */
+  close(code?: number, reason?: string): Promise<void>;
+  addEventListener<K extends keyof MixWebSocketEventMap>(
+    type: K,
+    listener: (this: MixWebSocket, event: MixWebSocketEventMap[K]) => any,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(type: string, listener: EventListenerOrEventListenerObject, options?: boolean | AddEventListenerOptions): void;
 }

@@ -1,5 +1,5 @@
 /**
- * smolmix-web for pages: HTTP and DNS through the Nym mixnet.
+ * smolmix-web for pages: HTTP, WebSocket and DNS through the Nym mixnet.
  *
  *     import { setupMixTunnel, mixFetch } from './smolmix/smolmix.js';
  *     await setupMixTunnel();
@@ -14,8 +14,9 @@
 
 import { MixError } from './errors.js';
 import { MixTunnel, sameOptions } from './tunnel.js';
+import { MixWebSocket, shared as sharedBySockets } from './websocket.js';
 
-export { MixError, MixTunnel };
+export { MixError, MixTunnel, MixWebSocket };
 
 /** @type {{tunnel: MixTunnel, options: MixTunnelOptions} | null} */
 let shared = null;
@@ -102,24 +103,17 @@ export async function mixResolve(host) {
 }
 
 /**
- * Not there yet: throws `NotSupportedError`.
+ * A WebSocket through the mixnet; the same as `new MixWebSocket(url, protocols)`.
  *
  * @param {string | URL} url
  * @param {string | string[]} [protocols]
- * @returns {never}
+ * @returns {MixWebSocket}
  */
 export function mixSocket(url, protocols) {
-  return idle.mixSocket(url, protocols);
-}
-
-/** Not there yet: its construction throws `NotSupportedError`. */
-export class MixWebSocket extends EventTarget {
-  /** @param {string | URL} url @param {string | string[]} [protocols] */
-  constructor(url, protocols) {
-    super();
-    mixSocket(url, protocols);
-  }
+  return (shared?.tunnel ?? idle).mixSocket(url, protocols);
 }
 
 /** Stands for the shared tunnel before there is one; every call on it fails as it should. */
 const idle = new MixTunnel();
+
+sharedBySockets.ready = () => (shared?.tunnel ?? idle).ready();

@@ -14,6 +14,7 @@ import { WorkerLink } from './link.js';
 import { PROTOCOL_VERSION } from './protocol.js';
 import { prepareRequest } from './request.js';
 import { makeResponse } from './response.js';
+import { MixWebSocket } from './websocket.js';
 
 /** Options that concern the page side; all others go to Python, which knows and checks them. */
 const PAGE_OPTIONS = ['assets', 'cryptoProvider'];
@@ -64,12 +65,12 @@ export class MixTunnel {
 
   /** @returns {Promise<TunnelInfo>} */
   async getInfo() {
-    return (await this.#ready()).request('info', {});
+    return (await this.ready()).request('info', {});
   }
 
   /** @returns {Promise<TunnelStats>} */
   async getStats() {
-    return (await this.#ready()).request('stats', {});
+    return (await this.ready()).request('stats', {});
   }
 
   /**
@@ -83,7 +84,7 @@ export class MixTunnel {
     const { fields, stream, signal } = await prepareRequest(input, init);
     signal?.throwIfAborted();
     try {
-      const link = await abortable(this.#ready(), signal);
+      const link = await abortable(this.ready(), signal);
       return await send(link, fields, stream, signal);
     } catch (error) {
       stream?.cancel(error).catch(() => {});
@@ -99,22 +100,22 @@ export class MixTunnel {
    */
   async mixResolve(host) {
     if (typeof host !== 'string' || host === '') throw new TypeError('host: a name or an IP address is wanted');
-    return (await this.#ready()).request('resolve', { host });
+    return (await this.ready()).request('resolve', { host });
   }
 
   /**
-   * Not there yet; use `mixFetch`.
+   * A WebSocket through the mixnet.
    *
-   * @param {string | URL} _url
-   * @param {string | string[]} [_protocols]
-   * @returns {never}
+   * @param {string | URL} url
+   * @param {string | string[]} [protocols]
+   * @returns {MixWebSocket}
    */
-  mixSocket(_url, _protocols) {
-    throw new DOMException('mixSocket: WebSockets through the tunnel are not implemented yet', 'NotSupportedError');
+  mixSocket(url, protocols) {
+    return new MixWebSocket(url, protocols, () => this.ready());
   }
 
-  /** @returns {Promise<WorkerLink>} the link of a tunnel that is ready */
-  async #ready() {
+  /** Internal. @returns {Promise<WorkerLink>} the link of a tunnel that is ready */
+  async ready() {
     if (this.#setup) await this.#setup;
     const { state, reason } = this.#state;
     // While it reconnects, Python decides what can wait.

@@ -14,7 +14,7 @@ from smolmix_web.localnet.world import LocalWorld
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 
-NOTHING_LEFT = {"requests": 0, "exchanges": 0, "closing": 0}
+NOTHING_LEFT = {"requests": 0, "exchanges": 0, "sockets": 0, "closing": 0}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

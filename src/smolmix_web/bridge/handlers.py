@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Final, Protocol
 
@@ -28,6 +28,10 @@ from smolmix_web.bridge.messages import (
     Resolve,
     ResultMessage,
     Setup,
+    SocketClose,
+    SocketOpen,
+    SocketReceive,
+    SocketSend,
     Stats,
     ToPage,
     ToWorker,
@@ -35,6 +39,7 @@ from smolmix_web.bridge.messages import (
     camel_case,
     describe,
 )
+from smolmix_web.bridge.socket_handlers import SocketHandlers, WebSocketLike
 from smolmix_web.errors import LocalProtocolError, NetworkError, TunnelStateError
 from smolmix_web.fetch.request import RedirectMode
 from smolmix_web.options import TunnelOptions
@@ -84,6 +89,8 @@ class TunnelLike(Protocol):
 
     async def resolve(self, host: str) -> str: ...
 
+    async def open_websocket(self, url: str, protocols: Iterable[str]) -> WebSocketLike: ...
+
     async def aclose(self) -> None: ...
 
 
@@ -116,6 +123,7 @@ class Handlers:
         self._tunnel: TunnelLike | None = None
         self._tasks: dict[int, asyncio.Task[ToPage]] = {}
         self._exchanges: dict[int, Exchange] = {}
+        self._sockets = SocketHandlers()
         self._closing: set[asyncio.Task[None]] = set()
 
     def receive(self, message: ToWorker) -> None:
@@ -136,6 +144,7 @@ class Handlers:
         return {
             "requests": len(self._tasks),
             "exchanges": len(self._exchanges),
+            "sockets": len(self._sockets),
             "closing": len(self._closing),
         }
 
@@ -152,6 +161,7 @@ class Handlers:
         for identifier in set(self._tasks) | set(self._exchanges):
             if identifier != message.id:
                 self._abort(identifier)
+        self._sockets.abort_all()
         while others := [task for key, task in self._tasks.items() if key != message.id]:
             await asyncio.wait(others)
         if self._stats_task is not None:
@@ -241,6 +251,8 @@ class Handlers:
                     return ResultMessage(message.id, await self._fetch(message))
                 case Pull():
                     return ResultMessage(message.id, {}, data=await self._pull(message))
+                case SocketOpen() | SocketReceive() | SocketSend() | SocketClose():
+                    return await self._sockets.serve(message, self._open_tunnel())
         except Exception as error:
             failure = describe(error)
             if failure.code == "INTERNAL":
@@ -302,6 +314,7 @@ class Handlers:
             for pulling in exchange.pulling:
                 pulling.cancel()
             self._release(identifier)
+        self._sockets.abort(identifier)
 
     def _release(self, identifier: int, *, drained: bool = False) -> None:
         """Let go of a response. ``drained``: nothing is left to read, so that its connection can be kept."""

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final
 
-from smolmix_web.errors import DeadlineError, LocalProtocolError, OptionError, SmolmixError
+from smolmix_web.errors import LocalProtocolError, OptionError, SmolmixError
 from smolmix_web.fetch.request import RedirectMode
 
 PROTOCOL_VERSION: Final = 1
@@ -85,20 +85,58 @@ class Resolve:
 
 
 @dataclass(frozen=True, slots=True)
+class SocketOpen:
+    kind: ClassVar[str] = "socketOpen"
+    id: int
+    url: str
+    protocols: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SocketReceive:
+    kind: ClassVar[str] = "socketReceive"
+    id: int
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class SocketSend:
+    kind: ClassVar[str] = "socketSend"
+    id: int
+    target: int
+    text: str | None
+    data: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class SocketClose:
+    kind: ClassVar[str] = "socketClose"
+    id: int
+    target: int
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Abort:
     kind: ClassVar[str] = "abort"
     target: int
 
 
-Request = Setup | Disconnect | Info | Stats | Fetch | Pull | Resolve
+SocketRequest = SocketOpen | SocketReceive | SocketSend | SocketClose
+Request = Setup | Disconnect | Info | Stats | Fetch | Pull | Resolve | SocketRequest
 ToWorker = Request | Upload | Abort
 
 TO_WORKER: Final[dict[str, type[ToWorker]]] = {
-    message.kind: message for message in (Setup, Disconnect, Info, Stats, Fetch, Pull, Upload, Resolve, Abort)
+    message.kind: message
+    for message in (
+        *(Setup, Disconnect, Info, Stats, Fetch, Pull, Upload, Resolve),
+        *(SocketOpen, SocketReceive, SocketSend, SocketClose, Abort),
+    )
 }
 """By kind. ``boot`` is missing: boot.js serves it before there is Python."""
 
-_BUFFER_FIELD: Final = {"fetch": "body", "upload": "data"}
+_BUFFER_FIELD: Final = {"fetch": "body", "upload": "data", "socketSend": "data"}
 
 
 # ---- worker to page ----
@@ -197,7 +235,7 @@ def describe(error: BaseException) -> Failure:
             code=error.code,
             message=str(error),
             retriable=error.retriable,
-            phase=error.phase if isinstance(error, DeadlineError) else None,
+            phase=error.phase,
             field=error.field if isinstance(error, OptionError) else None,
         )
     return Failure("InternalError", "INTERNAL", f"internal error ({type(error).__name__})")

@@ -31,7 +31,7 @@ from smolmix_web.bridge.messages import (
 from smolmix_web.errors import ConnectionReset
 from smolmix_web.options import TunnelOptions
 
-NOTHING_LEFT = {"requests": 0, "exchanges": 0, "closing": 0}
+NOTHING_LEFT = {"requests": 0, "exchanges": 0, "sockets": 0, "closing": 0}
 
 
 class ScriptedResponse:
@@ -183,9 +183,17 @@ async def test_info_is_the_tunnels(page):
 
 async def test_counters_come_by_themselves_until_disconnect():
     page = Page()
-    page.handlers = Handlers(page.posted.append, page.connect, stats_interval=0.001)
+    enough = asyncio.Event()
+
+    def post(message: ToPage) -> None:
+        page.posted.append(message)
+        if len(page.posted) == 4:
+            enough.set()
+
+    page.handlers = Handlers(post, page.connect, stats_interval=0.001)
     await page.ask(Setup(1, {}))
-    await asyncio.sleep(0.05)
+    async with asyncio.timeout(10):
+        await enough.wait()
     await page.ask(Disconnect(2))
     reports = [item for item in page.posted if isinstance(item, EventMessage) and item.event == "stats"]
     assert len(reports) > 2
