@@ -28,7 +28,9 @@ from smolmix_web.resolve import NameNotFound
 from smolmix_web.tls.errors import TlsError
 from smolmix_web.tunnel import Progress, StateChange, Tunnel, TunnelState
 
-BAD_LINKS = LocalNetworkConfig(impairment=ImpairmentConfig(loss=0.02, reorder=0.2, reorder_delay=0.05, seed=7))
+BAD_LINKS = LocalNetworkConfig(
+    impairment=ImpairmentConfig(loss=0.02, reorder=0.2, reorder_delay=0.05, seed=7)
+)
 
 
 async def test_set_up_tells_its_stages_and_fetches(world: LocalWorld, make_tunnel: MakeTunnel) -> None:
@@ -222,7 +224,9 @@ async def test_bad_options_and_networks_fail_with_their_names(world: LocalWorld)
 
 
 @pytest.mark.timeout(180)
-async def test_connections_survive_a_gateway_that_restarts(world: LocalWorld, make_tunnel: MakeTunnel) -> None:
+async def test_connections_survive_a_gateway_that_restarts(
+    world: LocalWorld, make_tunnel: MakeTunnel
+) -> None:
     states: list[TunnelState] = []
 
     def note(event: object) -> None:

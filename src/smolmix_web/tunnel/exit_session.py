@@ -81,7 +81,8 @@ class ExitSession:
 
     async def resolve_all(self, host: str) -> tuple[str, ...]:
         with self._or_lost():
-            return await self._resolver.resolve_all(host)
+            found = await self._resolver.resolve_all(host)
+            return tuple(getattr(item, "address", item) for item in found)
 
     async def fetch(
         self,
