@@ -68,7 +68,11 @@ class HttpServer:
         for timer in self._fresh.values():
             timer.cancel()
         self._fresh.clear()
+        transports = [connection.transport for connection in self._http.connections]
         await self._http.shutdown(grace)
+        for transport in transports:
+            if transport is not None:  # under TLS, close() waits half a minute for the peer's close_notify
+                transport.abort()
         for server in self._servers:
             await server.wait_closed()
         self._servers.clear()

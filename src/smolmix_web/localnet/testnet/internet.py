@@ -111,6 +111,8 @@ class TestInternet:
         self.zone = Zone(self._addresses)
         self.closed_port: Endpoint | None = None
         self.tcp_services: dict[str, tcp.TcpService] = {}
+        self.tls_contexts: dict[str, ssl.SSLContext] = {}
+        """Of the hosts that serve HTTPS, for tests that look into handshakes."""
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> TestInternet:
@@ -216,6 +218,7 @@ class TestInternet:
         for host, (credential, adjust) in self._credentials().items():
             context = server_context(credential)
             adjust(context)
+            self.tls_contexts[host] = context
             self._map(host, 443, await self._listen(runner, context))
 
     async def _listen(self, runner: web.AppRunner, context: ssl.SSLContext | None) -> Endpoint:
