@@ -6,6 +6,7 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import cache
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ from smolmix_web.tls.certificates.path import PathValidator
 from smolmix_web.tls.certificates.pem import decode_pem
 from smolmix_web.tls.certificates.profile import check_anchor, check_intermediate, check_server
 from smolmix_web.tls.certificates.revocation import RevocationList
+from smolmix_web.tls.verify import PathVerifier, PycaVerifier, Verifier
 from tls_support.pair import NAME, TIME, authority, issued
 from vectors_runner import limbo
 
@@ -43,6 +45,11 @@ def samples() -> list[bytes]:
 @cache
 def validator() -> PathValidator:
     return PathValidator([authority().der], crypto.provider())
+
+
+@cache
+def verifier(kind: str) -> Verifier:
+    return PathVerifier(validator()) if kind == "own" else PycaVerifier([authority().der], validator())
 
 
 def look_at_everything(encoded: bytes) -> None:
@@ -105,11 +112,12 @@ def damaged_leaves(draw: st.DrawFn) -> bytes:
     return damage(draw, issued().der)
 
 
-@settings(max_examples=150, deadline=None)
-@given(damaged_leaves())
-def test_damaged_certificates_are_never_accepted(encoded: bytes) -> None:
+@pytest.mark.parametrize("kind", ["own", "cryptography"])
+@settings(max_examples=300, deadline=None)
+@given(encoded=damaged_leaves())
+def test_damaged_certificates_are_never_accepted(kind: str, encoded: bytes) -> None:
     try:
-        validator().validate([encoded], ServerName.parse(NAME), TIME)
+        verifier(kind).verify((encoded,), ServerName.parse(NAME), TIME)
     except TlsError:
         return
     assert encoded == issued().der, "damage may undo itself, nothing else passes"
@@ -121,6 +129,23 @@ def test_damaged_chains(others: list[bytes]) -> None:
     """Strangers and rubbish beside a good certificate neither help nor harm."""
     path = validator().validate([issued().der, *others], ServerName.parse(NAME), TIME)
     assert [certificate.der for certificate in path] == [issued().der, authority().der]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.one_of(damaged_certificates(), st.binary(max_size=40)), max_size=4))
+def test_damaged_chains_with_cryptography(others: list[bytes]) -> None:
+    """It may refuse a chain for the rubbish in it, but in our words."""
+    with suppress(TlsError):
+        verifier("cryptography").verify((issued().der, *others), ServerName.parse(NAME), TIME)
+
+
+@settings(max_examples=150, deadline=None)
+@given(damaged_certificates())
+def test_damaged_trust_anchors(anchor: bytes) -> None:
+    """They make a verifier that trusts nobody new, and no exception."""
+    made = PycaVerifier([anchor], PathValidator([anchor], crypto.provider()))
+    with suppress(TlsError):
+        made.verify(issued().chain_der, ServerName.parse(NAME), TIME)
 
 
 @settings(max_examples=300, deadline=None)

@@ -140,16 +140,16 @@ class PycaVerifier:
             for der in anchors:
                 try:
                     certificates.append(x509.load_der_x509_certificate(der))
-                except ValueError:
+                except Exception:
                     continue  # ours parsed it, theirs does not: then it is not among their anchors
-        self._store = verification.Store(certificates)
+        self._store = verification.Store(certificates) if certificates else None
 
     def verify(self, chain: tuple[bytes, ...], name: ServerName, unix_time: float) -> VerifiedPeer:
         if name.dns is not None and "_" in name.dns:
             return _peer(chain, self._validator.validate(chain, name, unix_time))
         try:
             path = self._build(chain, name, unix_time)
-        except (self._verification.VerificationError, ValueError) as error:
+        except Exception as error:  # VerificationError, and several others from parsing: all are refusals
             found = self._validator.validate(chain, name, unix_time)  # names the reason, as a rule
             if not any(certificate.public_key.algorithm.oid == ED25519 for certificate in found):
                 raise BadCertificate(f"the certificate is not acceptable ({error})") from None
@@ -165,6 +165,8 @@ class PycaVerifier:
         from cryptography.hazmat.primitives.serialization import Encoding
 
         x509 = self._x509
+        if self._store is None:
+            raise ValueError("there is no usable trust anchor")
         leaf, *others = (x509.load_der_x509_certificate(der) for der in chain)
         subject = x509.IPAddress(ip_address(name.ip)) if name.ip else x509.DNSName(name.dns or "")
         builder = self._verification.PolicyBuilder().store(self._store)
