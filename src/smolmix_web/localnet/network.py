@@ -39,7 +39,11 @@ log = logging.getLogger(__name__)
 
 DIRECTORY = "directory"
 MIX_NODES = ("mix1", "mix2", "mix3")
+EXITS = ("exit", "exit2")
 ALL_ROLES = (DIRECTORY, *MIX_NODES, "entry", "exit")
+"""A whole network."""
+MORE_ROLES = ("entry2", "exit2")
+"""Played only when asked for: somewhere to go when the first one is lost."""
 
 STATUS_PATH = "/api/local/status"
 """Where the directory shows :meth:`LocalNetwork.stats` of its process as JSON."""
@@ -52,7 +56,7 @@ class LocalNetworkConfig:
     :ivar host: IP address that everything listens on and announces.
     :ivar ports: by listener name: ``directory``, ``mix1`` to ``mix3``, ``entry``, ``exit``, ``entry.ws``,
         ``entry.wss``, ``exit.ws``, ``directory.tls``. Missing ones are chosen by the system.
-    :ivar roles: the parts that this process plays.
+    :ivar roles: the parts that this process plays, of ``ALL_ROLES`` and ``MORE_ROLES``.
     :ivar directory_url: needed when the directory is not among the roles.
     :ivar tls: server context of the entry's WSS listener; ``hostname`` must match its certificate.
     :ivar directory_tls: server context of a second listener of the directory, under TLS.
@@ -81,7 +85,7 @@ class LocalNetworkConfig:
     state_dir: Path | None = None
 
     def __post_init__(self) -> None:
-        unknown = set(self.roles) - set(ALL_ROLES)
+        unknown = set(self.roles) - {*ALL_ROLES, *MORE_ROLES}
         if unknown:
             raise LocalProtocolError(f"unknown roles: {', '.join(sorted(unknown))}")
         if DIRECTORY not in self.roles and self.directory_url is None:
@@ -269,9 +273,9 @@ class LocalNetwork:
             clients=ClientListenerConfig(session=config.gateway),
         )
         storage = self._storage(name)
-        if name == "exit":
+        if name in EXITS:
             return ExitNode(gateway_config, identity, storage, exit_config=config.exit)
-        if config.tls is not None:
+        if config.tls is not None and name == "entry":
             gateway_config = replace(
                 gateway_config,
                 wss_port=self._ports.get(f"{name}.wss", 0),
