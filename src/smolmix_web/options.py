@@ -72,6 +72,9 @@ class TunnelOptions:
     max_redirects: int = 5
     """Redirects a fetch follows, 0 to 255."""
 
+    cookies: bool = False
+    """Keep cookies in memory for the life of the tunnel, and send them back (RFC 6265bis)."""
+
     trust_anchors: str | None = field(default=None, repr=False)
     """PEM certificates of authorities to trust besides Mozilla's roots (private networks, tests)."""
 
@@ -93,7 +96,7 @@ class TunnelOptions:
                 raise OptionError(camel_case(name), f"a whole number is wanted, not {_kind(value)}")
             if not low <= value <= high:
                 raise OptionError(camel_case(name), f"{value} is not between {low} and {high}")
-        for name in ("force_tls", "disable_poisson_traffic", "disable_cover_traffic", "debug"):
+        for name in ("force_tls", "disable_poisson_traffic", "disable_cover_traffic", "cookies", "debug"):
             if not isinstance(getattr(self, name), bool):
                 raise OptionError(
                     camel_case(name), f"true or false is wanted, not {_kind(getattr(self, name))}"

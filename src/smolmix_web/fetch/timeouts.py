@@ -7,21 +7,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from smolmix_web.errors import SmolmixError
+from smolmix_web.errors import OptionError, SmolmixError
 
 Phase = Literal[
-    "resolve", "connect", "tls", "queue", "firstByte", "idle", "total",  # waits, each with a limit
+    "exit", "resolve", "connect", "tls", "queue", "firstByte", "idle", "total",  # waits, each with a limit
     "upload", "response", "redirect", "body",
 ]  # fmt: skip
 PHASES: Final[frozenset[str]] = frozenset(Phase.__args__)  # type: ignore[attr-defined]
 """What ``phase`` of an error of a fetch can be. A time-out names its limit in :class:`FetchTimeouts`; other
 failures say what was going on: ``response`` from sending the request to the response's head, then ``body``;
-``upload`` where the caller's own stream broke."""
+``upload`` where the caller's own stream broke. ``exit`` is the wait for a lost exit's replacement."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchTimeouts:
-    """Seconds; each names its phase in the :class:`~smolmix_web.errors.DeadlineError` it causes.
+    """Seconds, greater than zero (:raises OptionError: names the field).
+
+    Each names its phase in the :class:`~smolmix_web.errors.DeadlineError` it causes.
 
     The defaults allow for a mixnet: a round trip takes up to 2 s, and a lost packet a few more.
     """
@@ -46,6 +48,15 @@ class FetchTimeouts:
 
     total: float | None = None
     """The whole fetch, the body included; None sets no limit beyond the phases'."""
+
+    def __post_init__(self) -> None:
+        for name in ("resolve", "connect", "tls", "queue", "first_byte", "idle", "total"):
+            seconds = getattr(self, name)
+            if seconds is None and name in ("resolve", "total"):
+                continue
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+                shown = {"first_byte": "timeouts.firstByte", "total": "timeout"}.get(name, f"timeouts.{name}")
+                raise OptionError(shown, f"{seconds!r} is not a number of seconds greater than zero")
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smolmix_web.resolve.errors import NameNotFound, ResolutionFailed
-from smolmix_web.resolve.resolver import Resolver
+from smolmix_web.resolve.errors import NameNotFound, NoAddress, ResolutionFailed
+from smolmix_web.resolve.resolver import Address, Candidates, Family, Resolver
 
-__all__ = ["NameNotFound", "ResolutionFailed", "Resolver"]
+__all__ = ["Address", "Candidates", "Family", "NameNotFound", "NoAddress", "ResolutionFailed", "Resolver"]

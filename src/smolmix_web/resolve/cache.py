@@ -5,45 +5,55 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from smolmix_web.resolve.message import RecordType
+
+Key = tuple[str, RecordType]
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """``addresses`` is empty for a name known not to exist."""
+    """What is known of one name and record type."""
 
     addresses: tuple[str, ...]
-    expires_at: float  # seconds on the caller's monotonic clock
+    """Empty where there are none."""
+
+    expires_at: float
+    """Seconds on the caller's monotonic clock."""
+
+    exists: bool = True
+    """False: there is no such name, with any record."""
 
 
 class Cache:
-    """Names to addresses.
+    """Names and record types to addresses.
 
     :param size: entries kept at most.
     :param max_negative: longest time a negative answer is kept, seconds (RFC 2308 section 5 advises limits).
     """
 
-    def __init__(self, size: int = 256, max_negative: float = 60.0) -> None:
+    def __init__(self, size: int = 512, max_negative: float = 60.0) -> None:
         self._size = size
         self._max_negative = max_negative
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._entries: OrderedDict[Key, Entry] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, name: str, now: float) -> Entry | None:
-        """The entry for ``name`` if it is still valid at ``now``."""
-        entry = self._entries.get(name)
+    def get(self, key: Key, now: float) -> Entry | None:
+        """The entry if it is still valid at ``now``."""
+        entry = self._entries.get(key)
         if entry is not None and now >= entry.expires_at:
-            del self._entries[name]
+            del self._entries[key]
             return None
         return entry
 
-    def put(self, name: str, addresses: tuple[str, ...], ttl: float, now: float) -> None:
-        """Keep ``addresses`` (empty: no such name) for ``ttl`` seconds; a TTL of 0 is not kept."""
-        if not addresses:
-            ttl = min(ttl, self._max_negative)
-        self._entries.pop(name, None)
-        if ttl <= 0:
+    def put(self, key: Key, entry: Entry, now: float) -> None:
+        """Keep an entry; one whose time is over already is not kept."""
+        if not entry.addresses:
+            entry = Entry((), min(entry.expires_at, now + self._max_negative), entry.exists)
+        self._entries.pop(key, None)
+        if entry.expires_at <= now:
             return
-        self._entries[name] = Entry(addresses, now + ttl)
+        self._entries[key] = entry
         while len(self._entries) > self._size:
             self._entries.popitem(last=False)

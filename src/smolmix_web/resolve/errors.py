@@ -12,7 +12,13 @@ class ResolutionFailed(NetworkError):
 
 
 class NameNotFound(ResolutionFailed):
-    """The name does not exist, or has no address."""
+    """The name does not exist (NXDOMAIN), or has no address of the wanted kind."""
 
     code = "DNS_NOT_FOUND"
     retriable = False
+
+
+class NoAddress(NameNotFound):
+    """The name exists, but has no address of the wanted family."""
+
+    code = "DNS_NO_ADDRESS"

@@ -57,15 +57,11 @@ def parse_name(host: str) -> dns.name.Name:
     return name
 
 
-def build_query(name: dns.name.Name, record_type: RecordType, query_id: int) -> bytes:
+def build_query(name: dns.name.Name, record_type: RecordType, query_id: int, *, edns: bool = True) -> bytes:
     """A recursive query. ``query_id`` is 16 bits and must be unpredictable (RFC 5452)."""
-    query = dns.message.make_query(
-        name,
-        record_type,
-        use_edns=0,
-        payload=MAX_UDP_PAYLOAD,
-        id=query_id,
-    )
+    if not edns:
+        return dns.message.make_query(name, record_type, id=query_id).to_wire()
+    query = dns.message.make_query(name, record_type, use_edns=0, payload=MAX_UDP_PAYLOAD, id=query_id)
     return query.to_wire()
 
 

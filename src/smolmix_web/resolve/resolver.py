@@ -1,44 +1,46 @@
-"""Resolves a name: which question goes to which server when, and which answer wins.
+"""Resolves a name: which questions are asked, who shares them, and what their answers make together.
 
-A page waits for this on every new origin, and each packet costs a mixnet round trip, so: A before AAAA (one
-question is enough for almost every name), one datagram repeated with back-off on the same socket, and the
-second server joins after a short silence instead of after the first one's whole time-out. Look-ups of the
-same name share one run; a stuck one delays nobody else. A name that does not exist is final.
+A page waits for this on every new origin, and a mixnet round trip is long, so the questions for IPv4 and IPv6
+leave together. Callers who only want to connect get the first family as soon as it is known; IPv4 goes first
+where both are there, because not every exit has IPv6. Callers who ask the same question share it; a stuck
+one delays nobody else. A name that does not exist is final.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal
 
-import dns.name
-
-from smolmix_web.errors import DeadlineError, MalformedError, SmolmixError
-from smolmix_web.resolve.cache import Cache
-from smolmix_web.resolve.errors import NameNotFound, ResolutionFailed
-from smolmix_web.resolve.message import Answer, RecordType, build_query, parse_answer, parse_name
+from smolmix_web.errors import DeadlineError, OptionError, SmolmixError
+from smolmix_web.resolve.cache import Cache, Entry, Key
+from smolmix_web.resolve.errors import NameNotFound, NoAddress, ResolutionFailed
+from smolmix_web.resolve.message import RecordType, parse_name
+from smolmix_web.resolve.servers import Datagrams, Servers
 from smolmix_web.sockets.bytestream import ByteStream
 
-HEDGE_AFTER = 4.0
-"""Seconds of silence after which the next server is asked as well: about twice a slow mixnet round trip."""
-
-REPEAT_AFTER = 3.0
-"""Seconds until a query is sent again, doubling: nobody else repeats a datagram lost beyond the exit."""
+GRACE = 2.0
+"""Seconds that IPv4 gets once IPv6 is known, and one family once the other is known where all are wanted."""
 
 MAX_ALIASES = 8
 
+Family = Literal[0, 4, 6]
+_TYPES: dict[int, tuple[RecordType, ...]] = {0: ("A", "AAAA"), 4: ("A",), 6: ("AAAA",)}
 
-class Datagrams(Protocol):
-    """What is needed of a UDP socket."""
 
-    def send_to(self, data: bytes, address: tuple[str, int]) -> None: ...
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One address of a name."""
 
-    async def recv_from(self) -> tuple[bytes, tuple[str, int]]: ...
+    address: str
+    family: int
+    """4 or 6."""
 
-    def close(self) -> None: ...
+    ttl: float | None
+    """Seconds it may be kept; None for an address that was not asked for (a literal)."""
 
 
 class Resolver:
@@ -61,42 +63,66 @@ class Resolver:
         random_bytes: Callable[[int], bytes],
         cache: Cache | None = None,
     ) -> None:
-        self._servers = tuple(servers)
-        self._timeout = timeout
-        self._open_udp = open_udp
-        self._open_tcp = open_tcp
+        self.servers = Servers(
+            servers, timeout=timeout, open_udp=open_udp, open_tcp=open_tcp, now=now, random_bytes=random_bytes
+        )
         self._now = now
-        self._random_bytes = random_bytes
         self.cache = cache if cache is not None else Cache()
-        self._running: dict[str, asyncio.Task[tuple[str, ...]]] = {}
-        self._interested: dict[str, int] = {}
+        self._running: dict[Key, asyncio.Task[Entry]] = {}
+        self._interested: dict[Key, int] = {}
 
-    async def resolve(self, host: str) -> str:
-        """One address of ``host``; an IP literal is returned as it is.
+    async def resolve(self, host: str, *, family: Family = 0, timeout: float | None = None) -> str:
+        """One address of ``host``, an IPv4 one where there is one; an IP literal is returned as it is.
 
-        :raises OptionError: not a host name. :raises NameNotFound: no such name, or it has no address.
+        :param timeout: seconds; None leaves it to the limits of the questions.
+        :raises OptionError: not a host name. :raises NameNotFound: no such name, or it has no such address.
         :raises ResolutionFailed: no server could answer. :raises DeadlineError: none answered in time.
         """
-        return (await self.resolve_all(host))[0]
+        async with _Limit(host, timeout), self.candidates(host, family=family) as candidates:
+            return (await candidates.first())[0].address
 
-    async def resolve_all(self, host: str) -> tuple[str, ...]:
-        """All addresses found, IPv4 ones if there are any. Errors as :meth:`resolve`."""
+    async def resolve_all(
+        self, host: str, *, family: Family = 0, timeout: float | None = None
+    ) -> tuple[Address, ...]:
+        """Every address found, IPv4 ones first. Arguments and errors as :meth:`resolve`."""
+        async with _Limit(host, timeout), self.candidates(host, family=family) as candidates:
+            first = await candidates.first()
+            return first + await candidates.rest(GRACE)
+
+    def candidates(self, host: str, *, family: Family = 0) -> Candidates:
+        """Addresses to connect to, for ``async with``. :raises OptionError: not a host name."""
+        if family not in _TYPES:
+            raise OptionError("family", f"{family!r} is not 0, 4 or 6")
         literal = host[1:-1] if host.startswith("[") and host.endswith("]") else host
         try:
-            return (str(ipaddress.ip_address(literal)),)
+            address = ipaddress.ip_address(literal)
         except ValueError:
-            pass
-        key = parse_name(host).to_text(omit_final_dot=True).lower()
+            name = parse_name(host).to_text(omit_final_dot=True).lower()
+            return Candidates(host, [(name, kind) for kind in _TYPES[family]], self._shared, self._now)
+        if family not in (0, address.version):
+            raise NoAddress(f"{host}: not an IPv{family} address")
+        known = Address(str(address), address.version, None)
+        return Candidates(host, [], self._shared, self._now, known)
+
+    async def aclose(self) -> None:
+        """Cancel every look-up under way."""
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- questions -----------------------------------------------------------------------------------------
+
+    async def _shared(self, key: Key) -> Entry:
+        """The answer to one question; whoever asks it meanwhile joins."""
         entry = self.cache.get(key, self._now())
         if entry is not None:
-            if not entry.addresses:
-                raise NameNotFound(f"{host}: no such name, or it has no address")
-            return entry.addresses
+            return entry
         task = self._running.get(key)
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._run(key), name=f"resolve {key}")
+            task = asyncio.get_running_loop().create_task(self._follow(key), name=f"resolve {key}")
             self._running[key] = task
-            task.add_done_callback(lambda _task: self._running.pop(key, None))
+            task.add_done_callback(lambda done: self._forget(key, done))
         self._interested[key] = self._interested.get(key, 0) + 1
         try:
             return await asyncio.shield(task)
@@ -106,134 +132,130 @@ class Resolver:
                 del self._interested[key]
                 if not task.done():
                     task.cancel()  # nobody waits any more
-                    self._running.pop(key, None)
+                    self._forget(key, task)
 
-    async def aclose(self) -> None:
-        """Cancel every look-up under way."""
-        tasks = list(self._running.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    def _forget(self, key: Key, task: asyncio.Task[Entry]) -> None:
+        if self._running.get(key) is task:
+            del self._running[key]
+        if task.done() and not task.cancelled():
+            task.exception()  # whoever wanted it has it
 
-    async def _run(self, key: str) -> tuple[str, ...]:
-        name, ttl = key, float("inf")
+    async def _follow(self, key: Key) -> Entry:
+        """Ask, along the chain of aliases, and remember."""
+        asked, kind = key
+        name, expires_at = asked, float("inf")
+        seen = {name}
         for _ in range(MAX_ALIASES + 1):
-            answer = Answer()
-            for record_type in _RECORD_TYPES:
-                answer = await self._ask_servers(parse_name(name), record_type)
-                ttl = min(ttl, answer.ttl)
-                if answer.addresses or answer.alias or not answer.exists:
-                    break
-            if answer.addresses:
-                self.cache.put(key, answer.addresses, ttl, self._now())
-                return answer.addresses
-            if answer.alias is None:
-                self.cache.put(key, (), ttl, self._now())
-                raise NameNotFound(f"{key}: no such name, or it has no address")
-            name = answer.alias
-        raise ResolutionFailed(f"{key}: more than {MAX_ALIASES} aliases in a row")
+            answer = await self.servers.ask(parse_name(name), kind)
+            expires_at = min(expires_at, self._now() + answer.ttl)
+            if answer.alias is None or answer.addresses or not answer.exists:
+                entry = Entry(answer.addresses, expires_at, answer.exists)
+                self.cache.put(key, entry, self._now())
+                if not answer.exists:
+                    for other in _TYPES[0]:
+                        self.cache.put((asked, other), entry, self._now())
+                return entry
+            name = answer.alias.lower()
+            if name in seen:
+                raise ResolutionFailed(f"{asked}: its aliases go round in a circle (CNAME loop)")
+            seen.add(name)
+        raise ResolutionFailed(f"{asked}: more than {MAX_ALIASES} aliases in a row")
 
-    async def _ask_servers(self, name: dns.name.Name, record_type: RecordType) -> Answer:
-        """The first usable answer; servers join one after the other."""
-        pending: set[asyncio.Task[Answer]] = set()
-        waiting = list(self._servers)
-        problems: list[str] = []
-        deadline = self._now() + self._timeout
-        try:
-            while True:
-                # Each pass either starts the race, or follows a silence or a failure: the next server joins.
-                if waiting:
-                    pending.add(asyncio.ensure_future(self._ask(waiting.pop(0), name, record_type)))
-                if not pending:
-                    raise ResolutionFailed(f"{name.to_text(True)}: " + "; ".join(problems))
-                left = deadline - self._now()
-                if left <= 0:
-                    raise DeadlineError(f"DNS query for {name.to_text(True)}", self._timeout)
-                done, pending = await asyncio.wait(
-                    pending,
-                    timeout=min(left, HEDGE_AFTER) if waiting else left,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                for task in done:
-                    try:
-                        answer = task.result()
-                    except SmolmixError as error:
-                        problems.append(str(error))
-                        continue
-                    if answer.failed is None:
-                        return answer
-                    problems.append(answer.failed)
-        finally:
-            for task in pending:
-                task.cancel()
-            await asyncio.gather(*pending, return_exceptions=True)
 
-    async def _ask(self, server: tuple[str, int], name: dns.name.Name, record_type: RecordType) -> Answer:
-        query_id = int.from_bytes(self._random_bytes(2), "big")
-        query = build_query(name, record_type, query_id)
-        socket = self._open_udp()
-        try:
-            answer: Answer | None = None
-            repeat = REPEAT_AFTER
-            while answer is None:
-                socket.send_to(query, server)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(repeat):
-                        answer = await self._matching_answer(socket, server, name, record_type, query_id)
-                repeat *= 2
-        finally:
-            socket.close()
-        if answer.truncated:
-            return await self._ask_over_tcp(server, query, name, record_type, query_id)
-        return answer
+class Candidates:
+    """Addresses of one host, as they become known. Leaving the ``async with`` gives up what is still open."""
 
-    async def _matching_answer(
+    def __init__(
         self,
-        socket: Datagrams,
-        server: tuple[str, int],
-        name: dns.name.Name,
-        record_type: RecordType,
-        query_id: int,
-    ) -> Answer:
-        while True:
-            wire, sender = await socket.recv_from()
-            if sender != server:
-                continue
-            try:
-                answer = parse_answer(wire, name, record_type, query_id)
-            except MalformedError:
-                continue  # forged or damaged: the true answer may still come
-            if answer is not None:
-                return answer
+        host: str,
+        keys: list[Key],
+        ask: Callable[[Key], Awaitable[Entry]],
+        now: Callable[[], float],
+        literal: Address | None = None,
+    ) -> None:
+        """:param keys: the questions, that of the preferred family first."""
+        self._host = host
+        self._keys = keys
+        self._ask = ask
+        self._now = now
+        self._literal = literal
+        self._tasks: list[asyncio.Task[Entry]] = []
+        self._given: asyncio.Task[Entry] | None = None
 
-    async def _ask_over_tcp(
-        self,
-        server: tuple[str, int],
-        query: bytes,
-        name: dns.name.Name,
-        record_type: RecordType,
-        query_id: int,
-    ) -> Answer:
-        stream = await self._open_tcp(*server)
+    async def __aenter__(self) -> Candidates:
+        self._tasks = [asyncio.ensure_future(self._ask(key)) for key in self._keys]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def first(self) -> tuple[Address, ...]:
+        """Addresses of the preferred family that has any. Errors as :meth:`Resolver.resolve`."""
+        if self._literal is not None:
+            return (self._literal,)
+        preferred = self._tasks[0]
+        while not self._known_missing():
+            found = next((task for task in self._tasks if self._addresses(task)), None)
+            if found is not None:
+                if not preferred.done():
+                    await asyncio.wait({preferred}, timeout=GRACE)
+                self._given = preferred if self._addresses(preferred) else found
+                return self._addresses(self._given)
+            pending = [task for task in self._tasks if not task.done()]
+            if not pending:
+                raise self._problem()
+            await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        raise NameNotFound(f"{self._host}: no such name")
+
+    async def rest(self, grace: float | None = None) -> tuple[Address, ...]:
+        """Addresses of the other family, after :meth:`first`; none if it has none or its question failed.
+
+        :param grace: seconds that are waited for them at most.
+        """
+        others = [task for task in self._tasks if task is not self._given]
+        if others:
+            await asyncio.wait(others, timeout=grace)
+        return tuple(address for task in others if task.done() for address in self._addresses(task))
+
+    def _addresses(self, task: asyncio.Task[Entry]) -> tuple[Address, ...]:
+        if not task.done() or task.cancelled() or task.exception() is not None:
+            return ()
+        entry = task.result()
+        ttl = max(entry.expires_at - self._now(), 0.0)
+        return tuple(Address(text, 6 if ":" in text else 4, ttl) for text in entry.addresses)
+
+    def _known_missing(self) -> bool:
+        done = (task for task in self._tasks if task.done() and not task.cancelled())
+        return any(task.exception() is None and not task.result().exists for task in done)
+
+    def _problem(self) -> BaseException:
+        """Why there is no address: a server's failure before the lack of records."""
+        errors = (task.exception() for task in self._tasks if not task.cancelled())
+        known = next((error for error in errors if error is not None), None)
+        return known if known is not None else NoAddress(f"{self._host}: the name has no such address")
+
+
+class _Limit:
+    """``async with``: the time for one look-up."""
+
+    def __init__(self, host: str, seconds: float | None) -> None:
+        self._host = host
+        self._seconds = seconds
+        self._timeout = asyncio.timeout(seconds)
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
-            await stream.write(len(query).to_bytes(2, "big") + query)
-            length = int.from_bytes(await _read_exactly(stream, 2), "big")
-            answer = parse_answer(await _read_exactly(stream, length), name, record_type, query_id)
-        finally:
-            stream.abort()
-        if answer is None or answer.truncated:
-            raise ResolutionFailed(f"{server[0]}: the answer over TCP does not fit the question")
-        return answer
-
-
-_RECORD_TYPES: tuple[RecordType, ...] = ("A", "AAAA")
-
-
-async def _read_exactly(stream: ByteStream, length: int) -> bytes:
-    data = bytearray()
-    while len(data) < length:
-        more = await stream.read(length - len(data))
-        if not more:
-            raise ResolutionFailed("the resolver closed the connection in the middle of its answer")
-        data += more
-    return bytes(data)
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError as ran_out:
+            if isinstance(ran_out, SmolmixError) or self._seconds is None:
+                raise
+            raise DeadlineError(f"addresses of {self._host}", self._seconds) from ran_out

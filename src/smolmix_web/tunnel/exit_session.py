@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from smolmix_web.directory.selection import ExitChoice
-from smolmix_web.errors import NetworkError, SmolmixError, TunnelClosed, TunnelStateError
-from smolmix_web.fetch import FetchClient, FetchRequest, FetchResponse, FetchTimeouts
+from smolmix_web.errors import SmolmixError, TunnelClosed
+from smolmix_web.fetch import CookieJar, FetchClient, FetchRequest, FetchResponse, FetchTimeouts
 from smolmix_web.fetch.request import Origin, RedirectMode
+from smolmix_web.fetch.timeouts import during
 from smolmix_web.ipr.events import Connected
 from smolmix_web.net.config import StackConfig, TcpOptions
 from smolmix_web.net.stack import Stack
 from smolmix_web.options import TunnelOptions, parse_socket_address
 from smolmix_web.platform import Platform
-from smolmix_web.resolve import Resolver
+from smolmix_web.resolve import Address, Candidates, Family, Resolver
 from smolmix_web.sockets.bytestream import ByteStream
 from smolmix_web.sockets.driver import Driver
+from smolmix_web.sockets.happy_eyeballs import first_to_connect
 from smolmix_web.sockets.streams import TcpStream, UdpSocket, open_tcp, open_udp
 from smolmix_web.tls.config import TlsConfig
 from smolmix_web.tls.stream import TlsStream
@@ -45,6 +46,7 @@ class ExitSession:
         stack: Stack,
         choice: ExitChoice,
         connected: Connected,
+        cookies: CookieJar | None = None,
     ) -> None:
         self.driver = driver
         self.stack = stack
@@ -66,7 +68,7 @@ class ExitSession:
             now=driver.now,
             random_bytes=platform.random_bytes,
         )
-        self.fetch_client = FetchClient(self.open_origin, driver.now)
+        self.fetch_client = FetchClient(self.open_origin, driver.now, cookies=cookies)
 
     async def end(self, error: TunnelClosed) -> None:
         """Fail what is under way and free it. Idempotent."""
@@ -75,14 +77,17 @@ class ExitSession:
         await self._resolver.aclose()
         await self.fetch_client.aclose()
 
-    async def resolve(self, host: str) -> str:
+    async def resolve(self, host: str, family: Family = 0, timeout: float | None = None) -> str:
         """One address of ``host``. Errors: see :mod:`smolmix_web.resolve`."""
-        return (await self.resolve_all(host))[0]
-
-    async def resolve_all(self, host: str) -> tuple[str, ...]:
         with self._or_lost():
-            found = await self._resolver.resolve_all(host)
-            return tuple(getattr(item, "address", item) for item in found)
+            return await self._resolver.resolve(host, family=family, timeout=timeout)
+
+    async def resolve_all(
+        self, host: str, family: Family = 0, timeout: float | None = None
+    ) -> tuple[Address, ...]:
+        """Every address of ``host``. Errors: see :mod:`smolmix_web.resolve`."""
+        with self._or_lost():
+            return await self._resolver.resolve_all(host, family=family, timeout=timeout)
 
     async def fetch(
         self,
@@ -90,7 +95,8 @@ class ExitSession:
         *,
         redirect: RedirectMode,
         max_redirects: int,
-        timeouts: FetchTimeouts | None = None,
+        timeouts: FetchTimeouts,
+        credentials: bool = True,
     ) -> FetchResponse:
         """See :meth:`smolmix_web.fetch.FetchClient.fetch`."""
         with self._or_lost():
@@ -98,31 +104,51 @@ class ExitSession:
                 request,
                 redirect=redirect,
                 max_redirects=max_redirects,
-                timeouts=timeouts or dataclasses.replace(self.fetch_client.timeouts, total=None),
+                timeouts=timeouts,
+                credentials=credentials,
             )
 
     async def open_origin(self, origin: Origin, timeouts: FetchTimeouts) -> ByteStream:
         """A stream to an origin: name, TCP and, for https, TLS."""
-        stream = await self.open_stream(origin.host, origin.port, timeouts.connect)
+        stream = await self.open_stream(
+            origin.host, origin.port, timeouts.connect, resolve_timeout=timeouts.resolve
+        )
         if origin.scheme == "https":
-            return await self.secure(stream, origin.host, ("http/1.1",), timeouts.tls)
+            with during("tls"):
+                return await self.secure(stream, origin.host, ("http/1.1",), timeouts.tls)
         return stream
 
-    async def open_stream(self, host: str, port: int, timeout: float) -> TcpStream:
-        """A connection to the first address of ``host`` that takes one, in order."""
-        with self._or_lost():
-            return await self._first_to_connect(await self.resolve_all(host), port, timeout)
+    async def open_stream(
+        self, host: str, port: int, timeout: float, *, resolve_timeout: float | None = None
+    ) -> TcpStream:
+        """A connection to the first address of ``host`` that takes one.
 
-    async def _first_to_connect(self, addresses: Iterable[str], port: int, timeout: float) -> TcpStream:
-        problem: BaseException = NetworkError("no address to connect to")
-        for address in addresses:
-            try:
-                return await open_tcp(self.driver, address, port, timeout=timeout, stack=self.stack)
-            except (TunnelClosed, TunnelStateError):
-                raise
-            except (NetworkError, TimeoutError) as error:
-                problem = error
-        raise problem
+        :param timeout: seconds over all addresses that are tried.
+        :param resolve_timeout: seconds until the first address is known; None leaves it to the resolver.
+        """
+        with self._or_lost():
+            async with self._resolver.candidates(host) as candidates:
+                with during("resolve"):
+                    async with deadline(f"addresses of {host}", resolve_timeout):
+                        first = await candidates.first()
+                with during("connect"):
+                    return await self._first_to_connect(
+                        first, candidates, f"{host} port {port}", port, timeout
+                    )
+
+    async def _first_to_connect(
+        self, first: tuple[Address, ...], candidates: Candidates, where: str, port: int, timeout: float
+    ) -> TcpStream:
+        async def connect(address: str) -> TcpStream:
+            return await open_tcp(self.driver, address, port, timeout=timeout, stack=self.stack)
+
+        async def rest() -> tuple[str, ...]:
+            return tuple(one.address for one in await candidates.rest())
+
+        async with deadline(f"connect to {where}", timeout):
+            return await first_to_connect(
+                [one.address for one in first], rest(), connect, lambda stream: stream.abort()
+            )
 
     async def secure(self, stream: TcpStream, host: str, alpn: tuple[str, ...], timeout: float) -> TlsStream:
         """TLS on a stream. :raises TlsError: see :mod:`smolmix_web.tls`."""

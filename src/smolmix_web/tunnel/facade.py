@@ -14,17 +14,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from smolmix_web import __version__, crypto
 from smolmix_web.directory.selection import ExitChoice
 from smolmix_web.errors import NetworkError, OptionError, SmolmixError, TunnelClosed, TunnelStateError
-from smolmix_web.fetch import FetchRequest, FetchResponse, FetchTimeouts
+from smolmix_web.fetch import CookieJar, FetchRequest, FetchResponse, FetchTimeouts
 from smolmix_web.fetch.request import RedirectMode
+from smolmix_web.fetch.timeouts import during
 from smolmix_web.ipr.client import IprClient, IprClientConfig
 from smolmix_web.nym.config import ClientConfig
 from smolmix_web.options import TunnelOptions
 from smolmix_web.platform import Platform, current_platform
+from smolmix_web.resolve import Address, Family
 from smolmix_web.sockets.bytestream import ByteStream
 from smolmix_web.sockets.driver import Driver
 from smolmix_web.sockets.streams import TcpStream, UdpSocket
@@ -88,6 +91,7 @@ class Tunnel:
         self._exit_settled = asyncio.Event()
         self._replacing: asyncio.Task[None] | None = None
         self._websockets: set[WebSocketClient] = set()
+        self._cookies = CookieJar(platform.unix_time) if options.cookies else None
         self._exits_lost = 0
         self._fetches_repeated = 0
 
@@ -243,7 +247,9 @@ class Tunnel:
         )
         if driver.stack is None:
             raise TunnelClosed("the exit was lost at once")
-        return ExitSession(self.options, self._platform, driver, driver.stack, choice, connected)
+        return ExitSession(
+            self.options, self._platform, driver, driver.stack, choice, connected, self._cookies
+        )
 
     def _exit_lost(self, reason: str) -> None:
         """The exit is gone, or the gateway that we reached it through: both end the session with it."""
@@ -298,16 +304,20 @@ class Tunnel:
         if self._exit is not None:
             await self._end_exit(self._exit, TunnelClosed("the tunnel was closed"))
 
-    async def _available(self) -> ExitSession:
-        """The exit session; waits while a lost one is being replaced.
+    async def _available(self, ends_at: float | None = None) -> ExitSession:
+        """The exit session; waits while a lost one is being replaced, at most until ``ends_at``.
 
         :raises TunnelStateError: the tunnel is not up (there is no other way out).
         :raises DeadlineError: no other exit was found in time.
         """
         if self.state in RUNNING and self._exit is None:
-            async with deadline("replacement of the lost exit", self.timing.exit_wait):
-                while self.state in RUNNING and self._exit is None:
-                    await self._exit_settled.wait()
+            left = self.timing.exit_wait
+            if ends_at is not None:
+                left = min(left, ends_at - asyncio.get_running_loop().time())
+            with during("exit"):
+                async with deadline("replacement of the lost exit", left):
+                    while self.state in RUNNING and self._exit is None:
+                        await self._exit_settled.wait()
         return self._usable(self._exit)
 
     def _usable(self, part: _Part | None) -> _Part:
@@ -328,6 +338,8 @@ class Tunnel:
         redirect: RedirectMode = "follow",
         max_redirects: int | None = None,
         timeout: float | None = None,
+        timeouts: FetchTimeouts | None = None,
+        credentials: bool = True,
     ) -> FetchResponse:
         """Fetch ``url`` through the tunnel; the body of the response is read from it piece by piece.
 
@@ -337,7 +349,9 @@ class Tunnel:
 
         :param body: bytes, or an asynchronous iterator for a streamed upload (sent in chunks).
         :param max_redirects: 0 to 255; the option ``max_redirects`` when None.
-        :param timeout: seconds for everything up to the response's head; None: only the phases have limits.
+        :param timeout: seconds for everything, the body included; None: only the phases have limits.
+        :param timeouts: limits of the phases.
+        :param credentials: use the cookie jar (option ``cookies``).
         :raises TunnelStateError: the tunnel is not up. :raises OptionError: names the bad argument.
         :raises TunnelClosed: the exit was lost, or the tunnel closed.
         :raises NetworkError, RemoteProtocolError, DeadlineError: see :mod:`smolmix_web.fetch`.
@@ -347,29 +361,45 @@ class Tunnel:
             max_redirects = self.options.max_redirects
         elif not 0 <= max_redirects <= 255:
             raise OptionError("maxRedirects", f"{max_redirects} is not between 0 and 255")
-        if timeout is None:
-            return await self._fetch(request, redirect, max_redirects)
-        if not timeout > 0:
-            raise OptionError("timeout", "must be greater than zero")
-        async with deadline("the whole fetch", timeout):
-            return await self._fetch(request, redirect, max_redirects)
-
-    async def _fetch(
-        self, request: FetchRequest, redirect: RedirectMode, max_redirects: int
-    ) -> FetchResponse:
-        session = await self._available()
+        limits = timeouts or FetchTimeouts()
+        if timeout is not None:
+            limits = replace(limits, total=timeout)
+        ends_at = None if limits.total is None else asyncio.get_running_loop().time() + limits.total
+        session = await self._available(ends_at)
         try:
-            return await session.fetch(request, redirect=redirect, max_redirects=max_redirects)
+            return await session.fetch(
+                request,
+                redirect=redirect,
+                max_redirects=max_redirects,
+                timeouts=_until(ends_at, limits),
+                credentials=credentials,
+            )
         except TunnelClosed:
             if session.lost is None or not request.repeatable:
                 raise
-        session = await self._available()
+        session = await self._available(ends_at)
         self._fetches_repeated += 1
-        return await session.fetch(request, redirect=redirect, max_redirects=max_redirects)
+        return await session.fetch(
+            request,
+            redirect=redirect,
+            max_redirects=max_redirects,
+            timeouts=_until(ends_at, limits),
+            credentials=credentials,
+        )
 
-    async def resolve(self, host: str) -> str:
-        """One IP address of ``host``, asked through the tunnel. Errors: see :mod:`smolmix_web.resolve`."""
-        return await (await self._available()).resolve(host)
+    async def resolve(self, host: str, *, family: Family = 0, timeout: float | None = None) -> str:
+        """One IP address of ``host``, asked through the tunnel; an IPv4 one where there is one.
+
+        :param family: 4 or 6 for addresses of that kind only.
+        :param timeout: seconds. Errors: see :mod:`smolmix_web.resolve`.
+        """
+        return await (await self._available()).resolve(host, family, timeout)
+
+    async def resolve_all(
+        self, host: str, *, family: Family = 0, timeout: float | None = None
+    ) -> tuple[Address, ...]:
+        """Every IP address of ``host`` with its family and time to live. Otherwise as :meth:`resolve`."""
+        return await (await self._available()).resolve_all(host, family, timeout)
 
     async def open_connection(
         self, host: str, port: int, *, tls: bool = False, timeout: float = 30.0
@@ -443,3 +473,10 @@ class Tunnel:
             layers["fetch"] = numbers(client.stats) | client.pool.counts()
         layers["websocket"] = {"open": len(self._websockets)}
         return layers
+
+
+def _until(ends_at: float | None, limits: FetchTimeouts) -> FetchTimeouts:
+    """``limits`` with what is left of the total."""
+    if ends_at is None:
+        return limits
+    return replace(limits, total=max(ends_at - asyncio.get_running_loop().time(), 0.001))

@@ -55,8 +55,8 @@ class TunnelTiming:
 
 
 @asynccontextmanager
-async def deadline(phase: str | Callable[[], str], seconds: float) -> AsyncIterator[None]:
-    """Bounds what stands in its body.
+async def deadline(phase: str | Callable[[], str], seconds: float | None) -> AsyncIterator[None]:
+    """Bounds what stands in its body; None sets no limit.
 
     :raises DeadlineError: after ``seconds``, naming ``phase``.
     """
@@ -65,6 +65,6 @@ async def deadline(phase: str | Callable[[], str], seconds: float) -> AsyncItera
         async with timeout:
             yield
     except TimeoutError as error:
-        if isinstance(error, SmolmixError) or not timeout.expired():
+        if isinstance(error, SmolmixError) or not timeout.expired() or seconds is None:
             raise
         raise DeadlineError(phase if isinstance(phase, str) else phase(), seconds) from error

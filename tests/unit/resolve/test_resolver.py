@@ -18,7 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smolmix_web.errors import ConnectionRefused, DeadlineError, MalformedError, OptionError
-from smolmix_web.resolve import NameNotFound, ResolutionFailed, Resolver, resolver
+from smolmix_web.resolve import (
+    Address,
+    NameNotFound,
+    NoAddress,
+    ResolutionFailed,
+    Resolver,
+    resolver,
+    servers,
+)
 from smolmix_web.resolve.message import build_query, parse_answer, parse_name
 from smolmix_web.sockets.bytestream import ByteStream
 
@@ -108,9 +116,11 @@ class MemoryTcp:
 @pytest.fixture(autouse=True)
 async def quick(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """Repeats and hedging within milliseconds."""
-    monkeypatch.setattr(resolver, "HEDGE_AFTER", 0.05)
-    monkeypatch.setattr(resolver, "REPEAT_AFTER", 0.03)
+    monkeypatch.setattr(servers, "HEDGE_AFTER", 0.05)
+    monkeypatch.setattr(servers, "REPEAT_AFTER", 0.03)
+    monkeypatch.setattr(resolver, "GRACE", 0.1)
     yield
+    await asyncio.sleep(0.01)
     running = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     assert not [task for task in running if task.get_name().startswith("resolve")], (
         "a look-up was left behind"
@@ -124,20 +134,130 @@ def only(kind: str, *records: str) -> Answerer:
     return respond
 
 
-async def test_an_a_record_needs_one_question_and_is_kept_for_its_ttl() -> None:
-    server = Server(primary=only("A", "www.test. 60 A 192.0.2.1", "www.test. 60 A 192.0.2.2"))
+BOTH = [(PRIMARY, "www.test", "A"), (PRIMARY, "www.test", "AAAA")]
+
+
+def both(query: dns.message.Message, _tcp: bool) -> list[bytes]:
+    records = {
+        "A": ("www.test. 60 A 192.0.2.1", "www.test. 60 A 192.0.2.2"),
+        "AAAA": ("www.test. 90 AAAA 2001:db8::1",),
+    }
+    return [answer(query, *records[query.question[0].rdtype.name])]
+
+
+async def test_both_questions_leave_together_and_answers_are_kept_for_their_ttl() -> None:
+    server = Server(primary=both)
     names = server.resolver()
     assert await names.resolve("www.test") == "192.0.2.1"
-    assert await names.resolve_all("WWW.test.") == ("192.0.2.1", "192.0.2.2")
-    assert server.questions == [(PRIMARY, "www.test", "A")]
+    found = await names.resolve_all("WWW.test.")
+    assert [(one.address, one.family) for one in found] == [
+        ("192.0.2.1", 4),
+        ("192.0.2.2", 4),
+        ("2001:db8::1", 6),
+    ]
+    ttls = [one.ttl for one in found if one.ttl is not None]
+    assert [round(ttl) for ttl in ttls] == [60, 60, 90]
+    assert server.questions == BOTH
     assert server.sockets == 0
+
+
+async def test_the_family_can_be_chosen() -> None:
+    server = Server(primary=both)
+    assert await server.resolver().resolve("www.test", family=6) == "2001:db8::1"
+    assert [question[2] for question in server.questions] == ["AAAA"]
+    assert [one.family for one in await server.resolver().resolve_all("www.test", family=4)] == [4, 4]
+    with pytest.raises(OptionError, match="family"):
+        await server.resolver().resolve("www.test", family=5)  # type: ignore[arg-type]
+    assert await server.resolver().resolve_all("192.0.2.9", family=4) == (Address("192.0.2.9", 4, None),)
+    with pytest.raises(NoAddress):
+        await server.resolver().resolve("192.0.2.9", family=6)
+
+
+async def test_a_name_without_an_address_of_the_family_exists_all_the_same() -> None:
+    server = Server(primary=only("A", "www.test. 60 A 192.0.2.1"))
+    with pytest.raises(NoAddress):
+        await server.resolver().resolve("www.test", family=6)
+    with pytest.raises(NoAddress):
+        await Server(primary=only("TXT")).resolver().resolve("www.test")
+
+
+async def test_a_silent_question_for_one_family_does_not_hold_up_the_other() -> None:
+    def only_v6(query: dns.message.Message, _tcp: bool) -> list[bytes]:
+        return both(query, False) if query.question[0].rdtype.name == "AAAA" else []
+
+    def only_v4(query: dns.message.Message, _tcp: bool) -> list[bytes]:
+        return both(query, False) if query.question[0].rdtype.name == "A" else []
+
+    for answerer, first in ((only_v6, "2001:db8::1"), (only_v4, "192.0.2.1")):
+        names = Server(primary=answerer, fallback=answerer).resolver(timeout=30)
+        async with asyncio.timeout(1):
+            assert await names.resolve("www.test") == first
+            assert (await names.resolve_all("www.test"))[0].address == first
+
+
+async def test_ipv4_goes_first_even_if_ipv6_is_known_sooner() -> None:
+    server = Server(primary=both)
+    late = asyncio.Event()
+
+    class LateV4(MemoryDatagrams):
+        async def recv_from(self) -> tuple[bytes, tuple[str, int]]:
+            received = await super().recv_from()
+            if dns.message.from_wire(received[0]).question[0].rdtype.name == "A":
+                await late.wait()
+            return received
+
+    names = server.resolver()
+    names.servers._open_udp = lambda: LateV4(server)
+    asyncio.get_running_loop().call_later(0.03, late.set)
+    assert await names.resolve("www.test") == "192.0.2.1"
+
+
+async def test_a_failing_family_does_not_spoil_the_other() -> None:
+    def respond(query: dns.message.Message, _tcp: bool) -> list[bytes]:
+        if query.question[0].rdtype.name == "A":
+            return [answer(query, rcode=2)]
+        return both(query, False)
+
+    names = Server(primary=respond, fallback=respond).resolver()
+    assert await names.resolve("www.test") == "2001:db8::1"
+    nothing = only("TXT")
+
+    def no_v6(query: dns.message.Message, tcp: bool) -> list[bytes]:
+        return respond(query, tcp) if query.question[0].rdtype.name == "A" else nothing(query, tcp)
+
+    with pytest.raises(ResolutionFailed, match="SERVFAIL"):
+        await Server(primary=no_v6, fallback=no_v6).resolver().resolve("www.test")
+
+
+async def test_a_look_up_has_a_limit_of_its_own() -> None:
+    server = Server()
+    with pytest.raises(DeadlineError, match=r"addresses of www\.test"):
+        await server.resolver(timeout=30).resolve("www.test", timeout=0.1)
+    await asyncio.sleep(0.01)
+    assert server.sockets == 0
+
+
+async def test_candidates_give_the_rest_later() -> None:
+    names = Server(primary=both).resolver()
+    async with names.candidates("www.test") as candidates:
+        assert [one.address for one in await candidates.first()] == ["192.0.2.1", "192.0.2.2"]
+        assert [one.address for one in await candidates.rest()] == ["2001:db8::1"]
+
+
+async def test_a_server_without_edns_is_asked_again_without() -> None:
+    def respond(query: dns.message.Message, _tcp: bool) -> list[bytes]:
+        if query.edns >= 0:
+            return [answer(dns.message.make_query(query.question[0].name, "A", id=query.id), rcode=1)]
+        return [answer(query, "www.test. 60 A 192.0.2.1")]
+
+    assert await Server(primary=respond).resolver().resolve("www.test", family=4) == "192.0.2.1"
 
 
 async def test_a_zero_ttl_is_not_kept() -> None:
     server = Server(primary=only("A", "www.test. 0 A 192.0.2.1"))
     names = server.resolver()
-    await names.resolve("www.test")
-    await names.resolve("www.test")
+    await names.resolve("www.test", family=4)
+    await names.resolve("www.test", family=4)
     assert len(server.questions) == 2
 
 
@@ -160,7 +280,7 @@ async def test_an_alias_with_its_address_in_the_same_answer() -> None:
     records = ("a.test. 60 CNAME b.test.", "b.test. 60 CNAME c.test.", "c.test. 60 A 192.0.2.3")
     server = Server(primary=only("A", *records))
     assert await server.resolver().resolve("a.test") == "192.0.2.3"
-    assert len(server.questions) == 1
+    assert len(server.questions) == 2
 
 
 async def test_an_alias_without_address_is_asked_for_again() -> None:
@@ -179,6 +299,17 @@ async def test_alias_loops_end_in_an_error() -> None:
         await Server(primary=respond, fallback=respond).resolver().resolve("a.test")
 
 
+async def test_alias_loops_over_several_answers_end_with_the_first_round() -> None:
+    def respond(query: dns.message.Message, _tcp: bool) -> list[bytes]:
+        name = query.question[0].name.to_text()
+        return [answer(query, f"{name} 60 CNAME {'b.test.' if name == 'a.test.' else 'A.test.'}")]
+
+    server = Server(primary=respond)
+    with pytest.raises(ResolutionFailed, match="CNAME loop"):
+        await server.resolver().resolve("a.test", family=4)
+    assert len(server.questions) == 2
+
+
 async def test_endless_aliases_end_in_an_error() -> None:
     def respond(query: dns.message.Message, _tcp: bool) -> list[bytes]:
         name = query.question[0].name.to_text()
@@ -194,10 +325,11 @@ async def test_a_name_that_does_not_exist_is_final_and_kept_as_long_as_its_soa_s
 
     server = Server(primary=respond)
     names = server.resolver()
-    for _ in range(2):
-        with pytest.raises(NameNotFound, match=r"no\.test"):
-            await names.resolve("no.test")
-    assert server.questions == [(PRIMARY, "no.test", "A")]
+    for family in (0, 4, 6, 0):
+        with pytest.raises(NameNotFound, match=r"no\.test") as caught:
+            await names.resolve("no.test", family=family)  # type: ignore[arg-type]
+        assert not isinstance(caught.value, NoAddress)
+    assert len(server.questions) == 2
 
 
 @pytest.mark.parametrize("rcode", [2, 5])
@@ -232,7 +364,7 @@ async def test_a_lost_datagram_is_repeated() -> None:
         seen.append(1)
         return [answer(query, "www.test. 60 A 192.0.2.8")] if len(seen) == 2 else []
 
-    assert await Server(primary=respond).resolver().resolve("www.test") == "192.0.2.8"
+    assert await Server(primary=respond).resolver().resolve("www.test", family=4) == "192.0.2.8"
 
 
 async def test_silence_ends_in_a_deadline() -> None:
@@ -280,7 +412,7 @@ async def test_one_question_serves_everybody_and_one_who_leaves_does_not_disturb
 
     server.answerers[PRIMARY] = only("A", "www.test. 60 A 192.0.2.11")
     names = server.resolver(timeout=5)
-    names._open_udp = lambda: Slow(server)
+    names.servers._open_udp = lambda: Slow(server)
     tasks = [asyncio.ensure_future(names.resolve("www.test")) for _ in range(3)]
     await asyncio.sleep(0.01)
     tasks[0].cancel()
@@ -310,7 +442,7 @@ async def test_a_broken_tcp_retry_is_a_failed_resolution() -> None:
         raise ConnectionRefused("refused")
 
     names = server.resolver()
-    names._open_tcp = refused
+    names.servers._open_tcp = refused
     with pytest.raises(ResolutionFailed, match="refused"):
         await names.resolve("www.test")
 
