@@ -534,3 +534,49 @@ def test_underscores_in_server_names(kind: str, issued_name: str) -> None:
     check(kind, root().issue(issued_name), name="my_host.example.com")
     with pytest.raises(e.CertificateWrongHost):
         check(kind, root().issue(issued_name), name="my_other.example.org")
+
+
+def _with_common_name(text: str, *names: str) -> Issued:
+    plain = root().issue(*names, serial=8)
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(root().name)
+    builder = builder.public_key(plain.key.public_key()).serial_number(9)
+    builder = builder.not_valid_before(days(-1)).not_valid_after(days(1))
+    for extension in plain.certificate.extensions:
+        critical = extension.critical and not isinstance(extension.value, x509.SubjectAlternativeName)
+        builder = builder.add_extension(extension.value, critical)
+    return Issued(builder.sign(root().key, hashes.SHA256()), plain.key)
+
+
+@pytest.mark.parametrize("kind", VERIFIERS)
+@pytest.mark.parametrize(
+    ("common_name", "names", "good"),
+    [
+        (NAME, [NAME], True),
+        ("My server at home", [NAME], True),
+        ("server", [NAME], True),
+        ("example.com", ["*.example.com"], True),
+        ("192.0.2.1", [NAME, "192.0.2.1"], True),
+        ("other.example.com", [NAME], False),
+        ("WWW.example.com", [NAME], False),
+        ("bücher.example", [NAME, "xn--bcher-kva.example"], False),
+        ("192.0.2.1", [NAME], False),
+        ("192.000.2.1", [NAME, "192.0.2.1"], False),
+    ],
+)
+def test_common_name_must_not_contradict(kind: str, common_name: str, names: list[str], good: bool) -> None:
+    issued = _with_common_name(common_name, *names)
+    if good:
+        check(kind, issued)
+    else:
+        with pytest.raises(e.CertificateMalformed, match="common name"):
+            check(kind, issued)
+
+
+@pytest.mark.parametrize("kind", VERIFIERS)
+def test_constraints_against_an_endless_subject(kind: str) -> None:
+    """Work is bounded whether it is names or attributes that come by the thousand."""
+    constraint = x509.NameConstraints(None, [x509.DNSName(f"x{n}.test") for n in range(1000)])
+    names = [f"n{n}.example.com" for n in range(1000)]
+    with pytest.raises(TlsError):
+        check(kind, intermediate(extensions=[(constraint, True)]).issue(*names), name="n0.example.com")

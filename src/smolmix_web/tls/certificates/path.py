@@ -299,8 +299,11 @@ class _Search:
             if place > 0 and certificate.self_issued:
                 continue
             names = _constrained_names(certificate)
+            subject_length = len(directory_name(certificate.subject))
             for i, constraints in constrained:
                 if i > place and constraints is not None:
+                    # Comparing a long subject is work as well.
+                    self._budget.spend(subject_length * len(constraints.permitted + constraints.excluded))
                     for name in names:
                         if violates(name, constraints, self._budget):
                             raise CertificateNameConstraint(

@@ -48,7 +48,8 @@ _MUST_BE_CRITICAL: Final = frozenset((Oid.POLICY_CONSTRAINTS, Oid.INHIBIT_ANY_PO
 _MAX_SERIAL_LENGTH: Final = 20
 _COMMON_NAME: Final = "2.5.4.3"
 _ADDRESS_LIKE: Final = re.compile(r"[0-9.]*[0-9]|0x[0-9A-Fa-f]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
-_HOST_LIKE: Final = re.compile(r"[A-Za-z0-9_*-]+(\.[A-Za-z0-9_-]+)+")
+#: Also in Unicode: an internationalized name has to be spelled as its A-label.
+_HOST_LIKE: Final = re.compile(r"[\w*-]+(\.[\w-]+)+")
 _EMPTY_NAME: Final = bytes((SEQUENCE, 0))
 
 
