@@ -574,9 +574,9 @@ def test_common_name_must_not_contradict(kind: str, common_name: str, names: lis
 
 
 @pytest.mark.parametrize("kind", VERIFIERS)
-def test_constraints_against_an_endless_subject(kind: str) -> None:
-    """Work is bounded whether it is names or attributes that come by the thousand."""
-    constraint = x509.NameConstraints(None, [x509.DNSName(f"x{n}.test") for n in range(1000)])
-    names = [f"n{n}.example.com" for n in range(1000)]
-    with pytest.raises(TlsError):
+def test_constraints_against_thousands_of_names(kind: str) -> None:
+    """Work is bounded: two thousand names against two thousand constraints are not looked at."""
+    constraint = x509.NameConstraints(None, [x509.DNSName(f"x{n}.test") for n in range(2000)])
+    names = [f"n{n}.example.com" for n in range(2000)]
+    with pytest.raises(e.CertificateNameConstraint):
         check(kind, intermediate(extensions=[(constraint, True)]).issue(*names), name="n0.example.com")
