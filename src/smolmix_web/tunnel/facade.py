@@ -427,15 +427,23 @@ class Tunnel:
         :raises OptionError: names the bad argument. :raises HandshakeRefused: the server did not upgrade.
         """
         request = WebSocketRequest.create(url, protocols, headers)
+        jar = self._cookies
+        if jar is not None:
+            request = request.with_cookies(jar)
         session = await self._available()
 
         async def open_stream(wanted: WebSocketRequest, limits: WebSocketSettings) -> ByteStream:
-            timeouts = FetchTimeouts(connect=limits.connect_timeout, tls=limits.tls_timeout)
+            timeouts = FetchTimeouts(
+                resolve=limits.resolve_timeout, connect=limits.connect_timeout, tls=limits.tls_timeout
+            )
             return await session.open_origin(wanted.origin, timeouts)
 
         socket = await WebSocketClient.connect(request, open_stream, settings)
         self._websockets.add(socket)
         socket.on_over(self._websockets.discard)
+        if jar is not None:
+            lines = [value for name, value in socket.handshake_headers if name == "set-cookie"]
+            jar.store(lines, request.origin, request.target)
         return socket
 
     def open_udp(self) -> UdpSocket:

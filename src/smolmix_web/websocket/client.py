@@ -29,17 +29,22 @@ from wsproto.events import (
     TextMessage,
 )
 from wsproto.extensions import Extension, PerMessageDeflate
+from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError as WsprotoMisuse
 from wsproto.utilities import RemoteProtocolError as WsprotoFault
 
 from smolmix_web.errors import DeadlineError, NetworkError, OptionError, SmolmixError
-from smolmix_web.fetch.headers import DEFAULTS
+from smolmix_web.fetch.headers import DEFAULTS, Headers
+from smolmix_web.fetch.timeouts import during
 from smolmix_web.sockets.bytestream import ByteStream
 from smolmix_web.websocket.errors import HandshakeRefused, WebSocketClosed
 from smolmix_web.websocket.request import WebSocketRequest
 from smolmix_web.websocket.settings import WebSocketSettings
 
 READ_SIZE = 64 * 1024
+INFLATE_STEP = 8 * 1024
+"""Bytes handed to wsproto at a time: deflate may unpack them a thousandfold before a limit is looked at."""
+
 FRAGMENT = 256 * 1024
 """A longer message leaves in frames of this size, so that a Close or Pong need not wait for all of it."""
 
@@ -61,6 +66,8 @@ class WebSocketClient:
         """The subprotocol that the server chose, or an empty text."""
         self.extensions = ""
         """The extensions in use, in header form."""
+        self.handshake_headers: Headers = []
+        """Headers of the server's answer to the upgrade, names in lower case."""
         self.close_code = ABNORMAL
         self.close_reason = ""
         self.was_clean = False
@@ -107,12 +114,14 @@ class WebSocketClient:
         client = cls(stream, settings)
         try:
             try:
-                async with asyncio.timeout(settings.handshake_timeout):
-                    rest = await client._upgrade(request)
+                with during("response"):
+                    async with asyncio.timeout(settings.handshake_timeout):
+                        rest = await client._upgrade(request)
             except TimeoutError as error:
                 if isinstance(error, SmolmixError):
                     raise
-                raise DeadlineError("WebSocket handshake", settings.handshake_timeout) from error
+                with during("firstByte"):
+                    raise DeadlineError("WebSocket handshake", settings.handshake_timeout) from error
         except BaseException:
             stream.abort()
             raise
@@ -143,7 +152,7 @@ class WebSocketClient:
             )
         )
         while True:
-            data = await self._stream.read(READ_SIZE)
+            data = await self._stream.read(INFLATE_STEP)
             try:
                 self._ws.receive_data(data or None)
                 events = list(self._ws.events())
@@ -168,6 +177,9 @@ class WebSocketClient:
                 f"the server chose a subprotocol that was not offered: {event.subprotocol}"
             )
         self.protocol = event.subprotocol or ""
+        self.handshake_headers = [
+            (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in event.extra_headers
+        ]
         self.extensions = ", ".join(extension.name for extension in event.extensions if extension.enabled())
 
     # -- sending -------------------------------------------------------------------------------------------
@@ -229,10 +241,17 @@ class WebSocketClient:
             while await self._handle(events, assembly):
                 data = await self._stream.read(READ_SIZE)
                 self._heard += 1
-                self._ws.receive_data(data or None)
-                events = list(self._ws.events())
-                if not data and not events:
-                    break
+                events = []
+                for start in range(0, len(data), INFLATE_STEP):
+                    if not await self._handle(events, assembly):
+                        return
+                    self._ws.receive_data(data[start : start + INFLATE_STEP])
+                    events = list(self._ws.events())
+                if not data:
+                    self._ws.receive_data(None)
+                    events = list(self._ws.events())
+                    if not events:
+                        break
         except SmolmixError as error:
             self.failure = self.failure or error
         except WsprotoFault as error:
@@ -301,20 +320,25 @@ class WebSocketClient:
 
     # -- closing -------------------------------------------------------------------------------------------
 
-    async def close(self, code: int = NORMAL, reason: str = "") -> None:
+    async def close(self, code: int | None = NORMAL, reason: str = "") -> None:
         """Send a Close frame and wait for the peer's; after ``close_timeout`` the connection is cut.
 
         Messages that arrive meanwhile can still be received. Idempotent.
 
+        :param code: None sends none, and the server sees 1005; a reason makes it 1000.
         :raises OptionError: ``code`` is not 1000 or 3000 to 4999, or the reason has more than 123 bytes.
         """
-        if code != NORMAL and not 3000 <= code <= 4999:
+        if code is None and reason:
+            code = NORMAL
+        if code is not None and code != NORMAL and not 3000 <= code <= 4999:
             raise OptionError("code", f"{code} is not 1000 or between 3000 and 4999")
         if len(reason.encode()) > 123:
             raise OptionError("reason", "longer than 123 bytes in UTF-8")
         if not self._close_sent and not self._over.is_set():
             self._close_sent = True
-            await self._answer(CloseConnection(code=code, reason=reason or None))
+            # wsproto sends an empty frame for 1005, which never travels itself (RFC 6455 section 7.4.1).
+            wanted = CloseReason.NO_STATUS_RCVD if code is None else code
+            await self._answer(CloseConnection(code=wanted, reason=reason or None))
         try:
             async with asyncio.timeout(self._settings.close_timeout):
                 await self._over.wait()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit, urlunsplit
 
 from smolmix_web.errors import OptionError
+from smolmix_web.fetch.cookies import CookieJar
 from smolmix_web.fetch.headers import Headers, check_headers
 from smolmix_web.fetch.request import Origin, parse_url
 
@@ -48,3 +49,10 @@ class WebSocketRequest:
         if len({protocol.lower() for protocol in chosen}) != len(chosen):
             raise OptionError("protocols", "a subprotocol is named twice")
         return cls(shown, origin, target, chosen, check_headers(headers))
+
+    def with_cookies(self, jar: CookieJar) -> WebSocketRequest:
+        """The request with the jar's cookies; a Cookie header of the caller's own wins."""
+        if any(name == "cookie" for name, _ in self.headers):
+            return self
+        line = jar.header(self.origin, self.target, from_other_site=False, safe_method=True)
+        return self if line is None else replace(self, headers=[*self.headers, ("cookie", line)])

@@ -6,6 +6,8 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import tracemalloc
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -152,14 +154,19 @@ async def raw_server(answer: Answer) -> AsyncIterator[int]:
 
 def upgraded(then: bytes, *, linger: float = 0.0) -> Answer:
     async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, accept: bytes) -> None:
-        writer.write(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n" + then
-        )
+        writer.write(handshake(accept) + then)
         await writer.drain()
         await asyncio.sleep(linger)
 
     return answer
+
+
+def handshake(accept: bytes, more: bytes = b"") -> bytes:
+    """A server's consent, with ``more`` header lines."""
+    return (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + accept + b"\r\n" + more + b"\r\n"
+    )
 
 
 async def test_fragments_are_joined_and_frames_behind_the_handshake_are_not_lost() -> None:
@@ -294,3 +301,46 @@ async def test_an_unread_message_stops_the_reading() -> None:
 def test_bad_urls_and_protocols_are_refused_by_name(url: str, protocols: object) -> None:
     with pytest.raises(OptionError, match=r"url|protocols"):
         WebSocketRequest.create(url, protocols)  # type: ignore[arg-type]
+
+
+async def test_a_close_without_code_reaches_the_server_without_one() -> None:
+    frames: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, accept: bytes) -> None:
+        writer.write(handshake(accept))
+        head = await reader.readexactly(2)
+        frames.append(head)
+        await reader.readexactly(4 + (head[1] & 0x7F))
+        writer.write(b"\x88\x00")
+
+    async with raw_server(answer) as port:
+        socket = await connect(port)
+        await socket.close(None)
+        assert frames == [b"\x88\x80"]
+        assert (socket.close_code, socket.close_reason, socket.was_clean) == (1005, "", True)
+
+
+async def test_a_compressed_bomb_is_stopped_before_it_fills_the_memory() -> None:
+    compressor = zlib.compressobj(9, wbits=-15)
+    bomb = compressor.compress(bytes(256 << 20)) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    bomb = bomb[:-4]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, accept: bytes) -> None:
+        writer.write(handshake(accept, b"Sec-WebSocket-Extensions: permessage-deflate\r\n"))
+        writer.write(b"\xc2\x7f" + len(bomb).to_bytes(8, "big") + bomb)
+        await reader.read(1)
+
+    async with raw_server(answer) as port:
+        tracemalloc.start()
+        socket = await connect(port, max_message_size=1 << 20)
+        assert await socket.receive() is None
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert (socket.close_code, socket.was_clean) == (1009, False)
+        assert peak < 40 << 20
+
+
+@pytest.mark.parametrize("name", ["close_timeout", "ping_interval", "max_message_size", "resolve_timeout"])
+def test_settings_name_what_is_wrong(name: str) -> None:
+    with pytest.raises(OptionError, match=r"^(timeouts\.|pingInterval|maxMessageSize)"):
+        WebSocketSettings(**{name: 0})
