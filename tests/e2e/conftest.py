@@ -12,7 +12,7 @@ from smolmix_web.localnet.network import LocalNetworkConfig
 from smolmix_web.localnet.world import LocalWorld
 from smolmix_web.options import TunnelOptions
 from smolmix_web.platform.native import NativePlatform
-from smolmix_web.tunnel import Tunnel, TunnelEvent
+from smolmix_web.tunnel import Tunnel, TunnelEvent, TunnelTiming
 
 MakeWorld = Callable[..., Awaitable[LocalWorld]]
 MakeTunnel = Callable[..., Awaitable[Tunnel]]
@@ -56,10 +56,14 @@ async def make_tunnel() -> AsyncIterator[MakeTunnel]:
             *,
             platform: NativePlatform | None = None,
             on_event: Callable[[TunnelEvent], None] | None = None,
+            timing: TunnelTiming | None = None,
             **options: object,
         ) -> Tunnel:
             tunnel = await Tunnel.connect(
-                options_for(world, **options), platform=platform or NativePlatform(), on_event=on_event
+                options_for(world, **options),
+                platform=platform or NativePlatform(),
+                on_event=on_event,
+                timing=timing,
             )
             stack.push_async_callback(tunnel.aclose)
             return tunnel

@@ -73,7 +73,7 @@ class ExitSilent:
 
     @property
     def error(self) -> DeadlineError:
-        return DeadlineError("sign of life from the exit", self.seconds)
+        return DeadlineError("sign of life from the exit", round(self.seconds, 1))
 
 
 ClientEvent: TypeAlias = (

@@ -16,8 +16,8 @@ is short, the Nym client only while the WebSocket's buffer is short. So TCP sees
 rate of its path, instead of filling a queue in front of it.
 
 The loop also notices when it did not run although it was due: the machine slept, or the page was frozen.
-Then silence says nothing about anybody, and the WebSocket is replaced, because its other end has most likely
-given it up.
+For the engines that time has not passed (or every timer of every connection would run out at once), and the
+WebSocket is replaced, because its other end has most likely given it up.
 """
 
 from __future__ import annotations
@@ -141,9 +141,11 @@ class Driver:
             on_state=self._link_changed,
             on_registered=on_registered,
             wake=self._wake.set,
+            now=self.now,
         )
         self._task: asyncio.Task[None] | None = None
         self._wanted_at = 0.0
+        self._asleep = 0.0
         self._unix_offset = 0.0
         self._exit: Recipient | None = None
         self._exit_answer: asyncio.Future[Connected] | None = None
@@ -156,7 +158,7 @@ class Driver:
     def start(self) -> None:
         """Start the two tasks."""
         self._wanted_at = self.now()
-        self._unix_offset = self._platform.unix_time() - self._wanted_at
+        self._unix_offset = self._platform.unix_time() - self._platform.monotonic()
         self.link.start(self._fail)
         self._task = asyncio.get_running_loop().create_task(self._run(), name="tunnel-driver")
 
@@ -215,8 +217,8 @@ class Driver:
         self._fail(TunnelClosed(reason))
 
     def now(self) -> float:
-        """Seconds on the monotonic clock that every engine of this driver is given."""
-        return self._platform.monotonic()
+        """Seconds on the monotonic clock that every engine of this driver is given. It rests in sleep."""
+        return self._platform.monotonic() - self._asleep
 
     def wake(self) -> None:
         """Something changed above: take a turn soon."""
@@ -293,8 +295,7 @@ class Driver:
         try:
             while True:
                 self._wake.clear()
-                now = self.now()
-                self._notice_sleep(now)
+                now = self._awake()
                 self._turn(now)
                 await self._sleep(now)
         except asyncio.CancelledError:
@@ -303,21 +304,28 @@ class Driver:
             self._fail(error)
             raise
 
-    def _notice_sleep(self, now: float) -> None:
-        """The monotonic clock may or may not run while a machine sleeps; the wall clock shows it then."""
-        unix_offset = self._platform.unix_time() - now
+    def _awake(self) -> float:
+        """:meth:`now`, after a look at whether this turn comes late.
+
+        The monotonic clock may or may not run while a machine sleeps; the wall clock shows it then.
+        """
+        now = self.now()
+        unix_offset = self._platform.unix_time() - self._platform.monotonic()
         late = max(now - self._wanted_at, unix_offset - self._unix_offset)
         self._unix_offset = unix_offset
         if late < LATE:
-            return
+            return now
         self._stats.late_turns += 1
+        if late >= SLEEP_NOTICED:
+            self._stats.sleeps += 1
+            self._asleep += max(now - self._wanted_at, 0.0)
+            now = self.now()
+            self.link.drop(f"the machine slept for {late:.0f} s", now)
+            self._on_slept(late)
         self.link.restart_silence(now)
         if self.ipr is not None:
             self.ipr.restart_silence(now)
-        if late >= SLEEP_NOTICED:
-            self._stats.sleeps += 1
-            self.link.drop(f"the machine slept for {late:.0f} s", now)
-            self._on_slept(late)
+        return now
 
     def _turn(self, now: float) -> None:
         link = self.link

@@ -65,6 +65,7 @@ class GatewayLink:
     :param on_state: called with each state and the reason; LOST comes again for each failed attempt.
     :param on_registered: called with each new shared key (32 bytes, secret).
     :param wake: called when there is something to receive.
+    :param now: the clock of all engines.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class GatewayLink:
         on_state: Callable[[LinkState, str], None],
         on_registered: Callable[[bytes], None],
         wake: Callable[[], None],
+        now: Callable[[], float],
     ) -> None:
         self.engine = engine
         self.state = LinkState.CONNECTING
@@ -93,6 +95,7 @@ class GatewayLink:
         self._on_state = on_state
         self._on_registered = on_registered
         self._wake = wake
+        self._now = now
         self._socket: WebSocketLink | None = None
         self._inbox: deque[str | bytes] = deque()
         self._left: list[bytes] = []  # pushed on a WebSocket that has ended
@@ -186,7 +189,7 @@ class GatewayLink:
         self._over.clear()
         self._unanswered_since = None
         self._set(LinkState.OPEN, "the WebSocket is open")
-        self.engine.connected(self._platform.monotonic())
+        self.engine.connected(self._now())
         self._socket = socket
         self._wake()
         over = asyncio.ensure_future(self._over.wait())
@@ -196,7 +199,7 @@ class GatewayLink:
             if reader.done():
                 reader.result()  # a defect in the reader is not a lost connection
             if not self._over.is_set():
-                self._end_session(self._platform.monotonic())
+                self._end_session(self._now())
         finally:
             self._socket = None
             self._unanswered_since = None

@@ -65,10 +65,10 @@ class ExitSession:
             timeout=dns_timeout,
             open_udp=self.open_udp,
             open_tcp=lambda address, port: open_tcp(driver, address, port, timeout=dns_timeout, stack=stack),
-            now=driver.now,
+            now=platform.monotonic,  # names and idle connections age while the machine sleeps
             random_bytes=platform.random_bytes,
         )
-        self.fetch_client = FetchClient(self.open_origin, driver.now, cookies=cookies)
+        self.fetch_client = FetchClient(self.open_origin, platform.monotonic, cookies=cookies)
 
     async def end(self, error: TunnelClosed) -> None:
         """Fail what is under way and free it. Idempotent."""
