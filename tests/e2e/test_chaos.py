@@ -1,4 +1,4 @@
-"""Everything may die at any time: what can survive does, the rest fails with a typed error, and it goes on."""
+"""Everything may die at any time: what can survive does, the rest fails with a typed error."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def identity(world: LocalWorld, name: str) -> str:
 
 
 def exit_in_use(world: LocalWorld, tunnel: Tunnel) -> str:
-    used = tunnel.info()["exit"]
-    return next(name for name, node in world.describe()["nodes"].items() if node.get("ip_packet_router") == used)
+    nodes, used = world.describe()["nodes"], tunnel.info()["exit"]
+    return next(name for name, node in nodes.items() if node.get("ip_packet_router") == used)
 
 
 async def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - many things change it
             await asyncio.sleep(0.05)
 
 
@@ -147,7 +147,8 @@ async def test_an_exit_that_falls_silent_is_replaced(make_world: MakeWorld, make
             tunnel.fetch("http://web.test/echo", method="POST", body=b"once only"),
             return_exceptions=True,
         )
-    assert [type(outcome) for outcome in outcomes] == [TunnelClosed, TunnelClosed, FetchResponse, TunnelClosed]
+    kinds = [TunnelClosed, TunnelClosed, FetchResponse, TunnelClosed]
+    assert [type(outcome) for outcome in outcomes] == kinds
     assert len(await outcomes[2].read()) == 2000
     assert await works(tunnel)
     assert exit_in_use(world, tunnel) != lost
@@ -229,9 +230,7 @@ async def test_a_gateway_that_forgot_us_is_registered_with_again(
     await tunnel.aclose()
     gateway = world.network.nodes["entry"]
     registrations = gateway.registry.stats.registrations
-    again = await make_tunnel(
-        world, timing=QUICK, platform=FaultyPlatform(tmp_path), client_id="forgotten"
-    )
+    again = await make_tunnel(world, timing=QUICK, platform=FaultyPlatform(tmp_path), client_id="forgotten")
     assert again.info()["gateway"] == identity(world, "entry")
     assert gateway.registry.stats.registrations == registrations  # the new key had been stored
 

@@ -218,9 +218,7 @@ async def test_bad_options_and_networks_fail_with_their_names(world: LocalWorld)
     with pytest.raises(OptionError, match="preferredIpr"):
         await Tunnel.connect(options_for(world, preferred_ipr="nonsense"), platform=NativePlatform())
     with pytest.raises(DirectoryUnavailable):
-        await Tunnel.connect(
-            options_for(world, network="http://127.0.0.1:9/api/"), platform=NativePlatform()
-        )
+        await Tunnel.connect(options_for(world, network="http://127.0.0.1:9/api/"), platform=NativePlatform())
 
 
 @pytest.mark.timeout(180)

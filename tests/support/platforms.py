@@ -1,4 +1,4 @@
-"""A native platform whose clock jumps, whose WebSockets go dead, and whose directory misbehaves, on demand."""
+"""A native platform with troubles on demand: the clock jumps, WebSockets die, the directory misbehaves."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class FaultyPlatform(NativePlatform):
         self._jumped = 0.0
 
     def jump(self, seconds: float) -> None:
-        """The machine slept."""
+        """The machine slept. (The wall clock stays that of the servers, which did not.)"""
         self._jumped += seconds
 
     def mute(self) -> None:
@@ -57,9 +57,6 @@ class FaultyPlatform(NativePlatform):
 
     def monotonic(self) -> float:
         return super().monotonic() + self._jumped
-
-    def unix_time(self) -> float:
-        return super().unix_time() + self._jumped
 
     async def open_websocket(self, url: str, timeout: float) -> FaultyLink:  # type: ignore[override]
         link = FaultyLink(await super().open_websocket(url, timeout))
