@@ -63,9 +63,24 @@ async def test_https_with_the_networks_own_authority(mix: MixPage) -> None:
     assert answer["sha256"] == header(answer, "x-content-sha256")
 
 
-async def test_an_untrusted_certificate_is_refused(mix: MixPage) -> None:
-    answer = await mix.fetch("https://unknownroot.test/")
-    assert answer["error"] == "TypeError"
+@pytest.mark.parametrize(
+    ("host", "code"),
+    [
+        ("expired.test", "TLS_CERT_EXPIRED"),
+        ("notyetvalid.test", "TLS_CERT_NOT_YET_VALID"),
+        ("wronghost.test", "TLS_CERT_WRONG_HOST"),
+        ("lookalike.test", "TLS_CERT_WRONG_HOST"),
+        ("selfsigned.test", "TLS_CERT_SELF_SIGNED"),
+        ("unknownroot.test", "TLS_CERT_UNKNOWN_AUTHORITY"),
+        ("nointermediate.test", "TLS_CERT_UNKNOWN_AUTHORITY"),
+        ("weakkey.test", "TLS_CERT_WEAK_KEY"),
+        ("clientonly.test", "TLS_CERT_WRONG_USAGE"),
+    ],
+)
+async def test_bad_certificates_are_refused_with_their_code(mix: MixPage, host: str, code: str) -> None:
+    answer = await mix.fetch(f"https://{host}/")
+    assert (answer["error"], answer["code"]) == ("TypeError", code)
+    assert host in answer["message"]
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ _HOST_NUMBERS = {
     "weakkey.test": 35,
     "nointermediate.test": 36,
     "clientonly.test": 37,
+    "lookalike.test": 38,
     "echo.test": 40,
     "malformed.test": 41,
     "closed.test": 42,
@@ -90,6 +91,7 @@ BAD_CERTIFICATE_HOSTS = {
     "weakkey.test": "its RSA key has 1024 bits",
     "nointermediate.test": "the server does not send the intermediate",
     "clientonly.test": "it is for TLS clients only",
+    "lookalike.test": "its names only look like the host's",
 }
 
 _Adjust = Callable[[ssl.SSLContext], None]
@@ -256,6 +258,10 @@ class TestInternet:
             "expired.test": (root.issue(["expired.test"], valid_to_days=-1), _unchanged),
             "notyetvalid.test": (root.issue(["notyetvalid.test"], valid_from_days=30), _unchanged),
             "wronghost.test": (root.issue(["right.test"]), _unchanged),
+            "lookalike.test": (
+                root.issue(["*.lookalike.test", "lookalike.test.other.test", "lookalike-test.test"]),
+                _unchanged,
+            ),
             "selfsigned.test": (self_signed(["selfsigned.test"], now), _unchanged),
             "unknownroot.test": (stranger.issue(["unknownroot.test"]), _unchanged),
             "weakkey.test": (root.issue(["weakkey.test"], key=rsa_key(1024)), _unchanged),
