@@ -5,12 +5,14 @@ data out of order. On a mixnet a lone ACK costs a whole Sphinx packet and out of
 the sparse policy acknowledges about six times a round trip:
 
 * a delay of a sixth of the round trip, 0.3 s at most (the RFC's hard limit is 0.5 s);
-* at once when the news would no longer fit into one SACK option, on a duplicate (the sender needs its D-SACK
-  to notice a spurious retransmission), on FIN, and when a quarter of the window is unacknowledged;
+* at once when more islands wait to be shown than a few SACK options hold, on a duplicate (the sender needs
+  its D-SACK to notice a spurious retransmission), on FIN, and when a quarter of the window is unacknowledged;
 * every second segment at the start of a connection and on paths under 50 ms, where packets cost nothing.
 
 A sender's clock keeps running: the congestion windows of all current kernels count acknowledged bytes or
-segments, not ACKs; RACK tolerates late SACKs; and tail loss probes and time-outs wait two round trips.
+segments, not ACKs; RACK tolerates late SACKs; and tail loss probes and time-outs wait two round trips. Few
+ACKs even help: Linux leaves slow start early when eight round-trip samples of one round look late (HyStart),
+as random delays make them look; with six it does not judge.
 """
 
 from __future__ import annotations
@@ -23,15 +25,16 @@ _SPARSE_FROM_RTT = 0.05
 _ACKS_PER_ROUND = 6
 _QUICK_SEGMENTS = 16
 # Islands that no ACK has shown. Most heal by themselves when reordered packets arrive; three fit into one
-# ACK.
-_MAX_UNSHOWN = 4
+# ACK. The simulator's best between ACK packets and needless retransmissions.
+_MAX_UNSHOWN = 8
+_MAX_ACKS_PER_ROUND = 16
 _NEVER = float("inf")
 
 
 class AckPolicy:
     """``due``: an ACK must leave with or without data; ``at``: instant at which it becomes due."""
 
-    __slots__ = ("_bytes", "_quick", "at", "due", "rtt", "sparse")
+    __slots__ = ("_bytes", "_quick", "_sent_at", "at", "due", "rtt", "sparse")
 
     def __init__(self, sparse: bool) -> None:
         self.sparse = sparse
@@ -40,6 +43,7 @@ class AckPolicy:
         self.rtt = 0.0
         """Round trip as the receiver sees it, seconds; 0.0: unknown."""
         self._bytes = 0
+        self._sent_at = 0.0
         self._quick = _QUICK_SEGMENTS
 
     @property
@@ -64,7 +68,9 @@ class AckPolicy:
                 self.due = True
             else:
                 self._by(now + DELAY)
-        elif len(receiver.fresh) > _MAX_UNSHOWN or self._bytes >= receiver.capacity // 4:
+        elif (
+            len(receiver.fresh) > _MAX_UNSHOWN and now - self._sent_at >= self.rtt / _MAX_ACKS_PER_ROUND
+        ) or self._bytes >= receiver.capacity // 4:
             self.due = True
         else:
             self._by(now + min(self.rtt / _ACKS_PER_ROUND, _MAX_SPARSE_DELAY))
@@ -73,8 +79,9 @@ class AckPolicy:
         if instant < self.at:
             self.at = instant
 
-    def sent(self) -> None:
+    def sent(self, now: float) -> None:
         """A segment with the current acknowledgement left."""
         self.due = False
         self.at = _NEVER
         self._bytes = 0
+        self._sent_at = now

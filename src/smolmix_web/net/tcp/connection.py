@@ -699,7 +699,7 @@ class TcpConnection:
         tx.buffer = bytearray()
         tx.base = tx.end
         tx.rtx_at = tx.reo_at = tx.persist_at = self._syn_at = self._deadline = NEVER
-        self._acks.sent()
+        self._acks.due, self._acks.at = False, NEVER
         self._syn_due = self._keepalive_due = False
         self._stack.remove(self)
         self._stack.changed.add(self)
@@ -858,7 +858,7 @@ class TcpConnection:
         )
         if answer:
             self._last_ack_sent = rx.nxt
-            self._acks.sent()
+            self._acks.sent(now)
         return self.flow.packet(
             build_segment(
                 self.flow.pseudo,
@@ -895,7 +895,7 @@ class TcpConnection:
         else:
             blob = self._options_with_sack(len(payload), now) if self._sack else b""
         self._last_ack_sent = rx.nxt
-        self._acks.sent()
+        self._acks.sent(now)
         return flow.packet(
             build_segment(
                 flow.pseudo, flow.local_port, flow.remote_port, seq, rx.nxt, flags, window, blob, payload

@@ -22,6 +22,7 @@ NEVER = float("inf")
 _WORST_DELAYED_ACK = 0.2  # RFC 8985 section 7.2, WCDelAckT
 # Timestamps tick in milliseconds; an echo must be older than that to tell two transmissions apart.
 _STAMP_SLACK = 0.0015
+_MAX_BURST = 0.1  # seconds of the pacing rate
 
 
 class Flight:
@@ -74,9 +75,11 @@ class Flight:
     def _sent(self, record: Sent, now: float) -> None:
         rate = self.cc.pacing_rate
         if rate is not None:
-            # Up to 5 ms' worth may leave at once: timers are not finer, and bundling likes company.
+            # What a late timer missed may leave at once, up to an eighth of a round trip: a worker's timers
+            # are coarse (a browser clamps them to 4 ms and runs them late), and bundling likes company.
             size = record.end - record.seq
-            self.pace_at = max(self.pace_at, now - max(0.005, 2 * self.mss / rate)) + size / rate
+            behind = max(min(self.rtt.smoothed / 8, _MAX_BURST), 2 * self.mss / rate)
+            self.pace_at = max(self.pace_at, now - behind) + size / rate
         self.last_sent_at = now
 
     def may_resend(self, size: int) -> bool:
@@ -159,7 +162,7 @@ class Flight:
             first is not None
             and first.transmissions > 1
             and echo_age is not None
-            and echo_age > now - first.sent_at + 0.0015
+            and echo_age > now - first.sent_at + _STAMP_SLACK
         )
         first_late = newly[0] if newly and newly[0] is first else None
         bound = self.rack.bound(self.rtt)
