@@ -24,18 +24,19 @@ const STATE_TEXT = {
   failed: 'failed',
 };
 
-/** Words, place on the whole way (boot and set-up), and the stops that are reached, by stage. @type {Record<string, [string, number, string[]]>} */
-const STAGES = {
-  'boot:manifest': ['starting Python', 0.05, []],
-  'boot:python': ['unpacking packages', 0.3, []],
-  'boot:packages': ['importing packages', 0.35, []],
-  'boot:bridge': ['worker is up', 0.45, ['worker']],
-  keys: ['loading keys', 0.5, []],
-  directory: ['asking the directory', 0.55, []],
-  gateway: ['connecting to the gateway', 0.65, []],
-  exit: ['connecting to the exit', 0.8, ['gateway', 'mix']],
-  ready: ['ready', 1, ['exit', 'site']],
+/** What follows on a stage of the boot. @type {Record<string, string>} */
+const BOOT_WORDS = {
+  'boot:manifest': 'starting Python',
+  'boot:python': 'unpacking packages',
+  'boot:packages': 'importing packages',
+  'boot:bridge': 'worker is up',
 };
+
+/** Stops of the route that are reached with a stage. @type {Record<string, string[]>} */
+const STOPS = { 'boot:bridge': ['worker'], exit: ['gateway', 'mix'], ready: ['exit', 'site'] };
+
+/** Share of the boot in the progress bar. */
+const BOOT_SHARE = 0.6;
 
 /** @template {Element} T @param {string} id @param {new () => T} type @returns {T} */
 function get(id, type) {
@@ -124,12 +125,13 @@ tunnelEvents.addEventListener('statechange', (event) => {
 });
 
 tunnelEvents.addEventListener('progress', (event) => {
-  const { stage, detail } = /** @type {CustomEvent<TunnelProgress>} */ (event).detail;
-  const [words, fraction, stops] = STAGES[stage] ?? [stage, progressBar.value, []];
-  progressBar.value = fraction;
+  const { stage, fraction, detail } = /** @type {CustomEvent<TunnelProgress>} */ (event).detail;
+  const booting = stage.startsWith('boot:');
+  const words = detail ?? BOOT_WORDS[stage] ?? stage;
+  progressBar.value = booting ? fraction * BOOT_SHARE : BOOT_SHARE + fraction * (1 - BOOT_SHARE);
   stageText.textContent = words;
-  lightUp(stops);
-  log({ level: 'info', layer: 'set-up', message: detail ?? words });
+  lightUp(STOPS[stage] ?? []);
+  log({ level: 'info', layer: 'set-up', message: words });
 });
 
 tunnelEvents.addEventListener('stats', (event) => packets.update(/** @type {CustomEvent} */ (event).detail));

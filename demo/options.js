@@ -51,6 +51,7 @@ const GROUPS = [
       { name: 'tcpKeepaliveMs', type: 'number', label: 'TCP keep-alive, ms', hint: '10000' },
       { name: 'tcpBufferSize', type: 'number', label: 'TCP buffer, bytes', hint: '4194304' },
       { name: 'maxRedirects', type: 'number', label: 'Redirects followed', hint: '5' },
+      { name: 'cookies', type: 'flag', label: 'Keep cookies' },
       { name: 'trustAnchors', type: 'lines', label: 'Further certificate authorities, PEM', hint: 'none' },
     ],
   },

@@ -37,6 +37,8 @@ export interface MixTunnelOptions {
   tcpBufferSize?: number | null;
   /** Redirects a fetch follows. Default 5. */
   maxRedirects?: number | null;
+  /** Keep a cookie jar for the life of the tunnel. Default false. */
+  cookies?: boolean | null;
   /** PEM certificates of authorities to trust besides Mozilla's roots. */
   trustAnchors?: string | null;
   /** `log` events and console output by layer. Default false. */
@@ -70,16 +72,20 @@ export interface TunnelState {
   state: 'idle' | 'connecting' | 'ready' | 'reconnecting' | 'shutting_down' | 'shutdown' | 'failed';
   /** A sentence for people. */
   reason: string;
-  /** Of `failed`: the code of the error. */
+  /** Of the error behind it; empty without one. */
   code?: string;
+  /** Where set-up stood, for a state that ends it. */
+  stage?: string | null;
 }
 
 /** Detail of a `progress` event. */
 export interface TunnelProgress {
   /** `boot:…` while the worker starts, then the stages of the tunnel. */
   stage: 'boot:manifest' | 'boot:python' | 'boot:packages' | 'boot:bridge' | 'keys' | 'directory' | 'gateway' | 'exit' | 'ready';
-  /** 0 to 1, within boot or within the tunnel's set-up. */
+  /** 0 to 1, of boot or of the tunnel's set-up. */
   fraction: number;
+  /** 0 to 1, of this stage of the tunnel's set-up. */
+  stageFraction?: number;
   /** A few words for people, from the tunnel's own stages. */
   detail?: string;
 }

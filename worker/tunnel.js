@@ -183,7 +183,7 @@ export class MixTunnel {
     } else if (detail.state !== 'failed') {
       this.#setState(detail);
     } else if (this.#state.state !== 'connecting') {
-      this.#onFailure(link, new MixError({ code: 'TUNNEL_CLOSED', message: detail.reason }));
+      this.#onFailure(link, new MixError({ code: detail.code || 'TUNNEL_CLOSED', message: detail.reason }));
     } // A set-up that fails is told by its rejection, which knows more.
   }
 

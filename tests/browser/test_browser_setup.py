@@ -32,7 +32,7 @@ async def test_setup_with_each_provider(mix: MixPage, world: LocalWorld, provide
     stages = [event["stage"] for event in await mix.events("progress")]
     assert [stage for stage, _ in itertools.groupby(stages)] == STAGES
     fractions = [event["fraction"] for event in await mix.events("progress")]
-    boot, tunnel = fractions[:4], fractions[4:]
+    boot, tunnel = fractions[:4], fractions[4:]  # boot reports each of its stages once
     assert boot == sorted(boot)
     assert tunnel == sorted(tunnel)
     assert (boot[-1], tunnel[-1]) == (1, 1)
