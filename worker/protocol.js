@@ -26,11 +26,11 @@ export const PROTOCOL_VERSION = 1;
  * @property {{id: number} & FetchFields} fetch
  * @property {{id: number, target: number, maxBytes: number}} pull
  * @property {{target: number, data: ArrayBuffer | null, error: string | null}} upload
- * @property {{id: number, host: string}} resolve
- * @property {{id: number, url: string, protocols: string[]}} socketOpen
+ * @property {{id: number} & ResolveFields} resolve
+ * @property {{id: number} & SocketFields} socketOpen
  * @property {{id: number, target: number}} socketReceive
  * @property {{id: number, target: number, text: string | null, data: ArrayBuffer | null}} socketSend
- * @property {{id: number, target: number, code: number, reason: string}} socketClose
+ * @property {{id: number, target: number, code: number | null, reason: string}} socketClose
  * @property {{target: number}} abort
  */
 
@@ -43,7 +43,29 @@ export const PROTOCOL_VERSION = 1;
  * @property {'follow' | 'error' | 'manual'} redirect
  * @property {number | null} maxRedirects
  * @property {number | null} timeout
+ * @property {Limits | null} timeouts
+ * @property {boolean} credentials whether the cookie jar is used
  */
+
+/**
+ * @typedef {object} ResolveFields
+ * @property {string} host
+ * @property {0 | 4 | 6} family
+ * @property {boolean} all
+ * @property {number | null} timeout
+ */
+
+/**
+ * @typedef {object} SocketFields
+ * @property {string} url
+ * @property {string[]} protocols
+ * @property {[string, string][]} headers
+ * @property {Limits | null} timeouts
+ * @property {number | null} pingInterval
+ * @property {number | null} maxMessageSize
+ */
+
+/** Limits by phase; Python knows and checks the names. @typedef {Record<string, number | null | undefined>} Limits */
 
 /** @typedef {'auto' | 'cryptography' | 'npm'} ProviderChoice */
 
@@ -81,11 +103,14 @@ export const TO_WORKER = Object.freeze({
   disconnect: ['id'],
   info: ['id'],
   stats: ['id'],
-  fetch: ['id', 'url', 'method', 'headers', 'body', 'redirect', 'maxRedirects', 'timeout'],
+  fetch: [
+    ...['id', 'url', 'method', 'headers', 'body'],
+    ...['redirect', 'maxRedirects', 'timeout', 'timeouts', 'credentials'],
+  ],
   pull: ['id', 'target', 'maxBytes'],
   upload: ['target', 'data', 'error'],
-  resolve: ['id', 'host'],
-  socketOpen: ['id', 'url', 'protocols'],
+  resolve: ['id', 'host', 'family', 'all', 'timeout'],
+  socketOpen: ['id', 'url', 'protocols', 'headers', 'timeouts', 'pingInterval', 'maxMessageSize'],
   socketReceive: ['id', 'target'],
   socketSend: ['id', 'target', 'text', 'data'],
   socketClose: ['id', 'target', 'code', 'reason'],

@@ -8,6 +8,7 @@
 /** @import {MixFetchInit} from './smolmix.js' */
 
 const REDIRECTS = ['follow', 'error', 'manual'];
+const CREDENTIALS = ['omit', 'same-origin', 'include'];
 const SCHEMES = ['http:', 'https:'];
 
 /**
@@ -35,11 +36,11 @@ export async function prepareRequest(input, init) {
   if (!REDIRECTS.includes(redirect)) {
     throw new TypeError(`redirect: '${redirect}' is not one of ${REDIRECTS.join(', ')}`);
   }
-  const given = init.body !== undefined ? init.body : (request?.body ?? null);
-  if (given !== null && (method === 'GET' || method === 'HEAD')) {
+  const own = init.body ?? null;
+  if ((own ?? request?.body ?? null) !== null && (method === 'GET' || method === 'HEAD')) {
     throw new TypeError(`body: a ${method} request cannot have one`);
   }
-  const { body, stream, type } = await extractBody(given);
+  const { body, stream, type } = own === null && request ? await takeBody(request) : await extractBody(own);
   if (type && !headers.has('content-type')) headers.set('content-type', type);
   const signal = init.signal !== undefined ? init.signal : (request?.signal ?? null);
   return {
@@ -51,6 +52,8 @@ export async function prepareRequest(input, init) {
       redirect,
       maxRedirects: parseCount('maxRedirects', init.maxRedirects, 0, 255),
       timeout: parseCount('timeout', init.timeout, 1, 2 ** 32 - 1),
+      timeouts: parseLimits(init.timeouts),
+      credentials: parseCredentials(init.credentials ?? request?.credentials ?? 'same-origin'),
     },
     stream,
     signal: signal ?? null,
@@ -83,14 +86,79 @@ function parseMethod(method) {
   return ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'POST', 'PUT'].includes(upper) ? upper : method;
 }
 
-/** @param {string} name @param {number | null | undefined} value @param {number} low @param {number} high */
-function parseCount(name, value, low, high) {
+/** Whether the cookie jar is used: a tunnel has one for all sites. @param {string} credentials */
+function parseCredentials(credentials) {
+  if (!CREDENTIALS.includes(credentials)) {
+    throw new TypeError(`credentials: '${credentials}' is not one of ${CREDENTIALS.join(', ')}`);
+  }
+  return credentials !== 'omit';
+}
+
+/** @param {MixFetchInit['timeouts']} limits @returns {Record<string, number | null | undefined> | null} */
+export function parseLimits(limits) {
+  if (limits === undefined || limits === null) return null;
+  if (typeof limits !== 'object') throw new TypeError('timeouts: an object with milliseconds by phase is wanted');
+  return { ...limits };
+}
+
+/**
+ * @param {string} name
+ * @param {number | null | undefined} value
+ * @param {number} low
+ * @param {number} high
+ * @returns {number | null}
+ */
+export function parseCount(name, value, low, high) {
   if (value === undefined || value === null) return null;
   if (!Number.isInteger(value) || value < low || value > high) {
     throw new TypeError(`${name}: a whole number from ${low} to ${high} is wanted, not ${value}`);
   }
   return value;
 }
+
+/** The body of a `Request` is a stream whatever it was made of; up to this size it is sent as a whole. */
+const WHOLE_BYTES = 1024 * 1024;
+/** Milliseconds that a part of such a body may take; what is in memory or in a file is there sooner. */
+const WHOLE_PATIENCE = 50;
+
+/**
+ * A whole body can be sent again (after a 307, or on a connection that went stale), and has a Content-Length; but what
+ * comes slowly, or is large, must not be waited for.
+ *
+ * @param {Request} request
+ * @returns {ReturnType<typeof extractBody>}
+ */
+async function takeBody(request) {
+  if (request.bodyUsed) throw new TypeError('body: that of the Request has been used already');
+  if (!request.body) return extractBody(null);
+  const reader = request.body.getReader();
+  /** @type {Uint8Array<ArrayBuffer>[]} */
+  const parts = [];
+  /** @type {Promise<ReadableStreamReadResult<Uint8Array<ArrayBuffer>>>} */
+  let next;
+  for (let size = 0; ; ) {
+    next = reader.read();
+    const part = await Promise.race([next, pause(WHOLE_PATIENCE)]);
+    if (part?.done) return { body: await new Blob(parts).arrayBuffer(), stream: null, type: null };
+    if (!part || (size += part.value.byteLength) > WHOLE_BYTES) break;
+    parts.push(part.value);
+  }
+  const rest = new ReadableStream({
+    async pull(controller) {
+      const part = parts.shift();
+      if (part) return controller.enqueue(part);
+      const { done, value } = await next;
+      if (done) return controller.close();
+      next = reader.read();
+      controller.enqueue(value);
+    },
+    cancel: (reason) => reader.cancel(reason),
+  });
+  return { body: 'stream', stream: rest, type: null };
+}
+
+/** @param {number} milliseconds @returns {Promise<undefined>} */
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /**
  * A body of known content is read here (it is in memory already, or a Blob); only streams are streamed.

@@ -60,8 +60,74 @@ export interface MixFetchInit {
   signal?: AbortSignal | null;
   /** Overrides the option of the same name for this request. */
   maxRedirects?: number | null;
-  /** Limit of the whole request until its response's head, milliseconds. */
+  /** Limit of the whole request, its response's body included, milliseconds. Default: only the phases have limits. */
   timeout?: number | null;
+  /** Limits of the phases, milliseconds. */
+  timeouts?: MixFetchTimeouts | null;
+  /** `omit` leaves the cookie jar out (option `cookies`); the other two are alike. */
+  credentials?: RequestCredentials;
+}
+
+/** Milliseconds, each greater than zero. The name is the `phase` of the time-out that it causes. */
+export interface MixFetchTimeouts {
+  /** Finding the address of the host. Default: the option `dnsTimeoutMs`. */
+  resolve?: number | null;
+  /** The TCP handshake, over all addresses that are tried. Default 30000. */
+  connect?: number | null;
+  /** The TLS handshake. Default 30000. */
+  tls?: number | null;
+  /** Waiting for a free connection: there are up to six per origin. Default 120000. */
+  queue?: number | null;
+  /** From the request having been sent to the response's head. Default 60000. */
+  firstByte?: number | null;
+  /** Between two pieces of a body, in either direction. Default 60000. */
+  idle?: number | null;
+}
+
+export interface MixResolveOptions {
+  /** 4 or 6: addresses of that kind only. Default 0: both, IPv4 first. */
+  family?: 0 | 4 | 6;
+  /** Every address, with family and time to live. Default false: one address as text. */
+  all?: boolean;
+  signal?: AbortSignal | null;
+  /** Limit of the whole look-up, milliseconds. Default: the option `dnsTimeoutMs`. */
+  timeout?: number | null;
+}
+
+export interface MixAddress {
+  address: string;
+  family: 4 | 6;
+  /** Seconds it may be kept; null for an IP address that was not asked for. */
+  ttl: number | null;
+}
+
+export interface MixSocketOptions {
+  /** Headers of the upgrade request; none is forbidden. */
+  headers?: HeadersInit;
+  /** Send a Ping after so many milliseconds without a sign of life. Default: none are sent. */
+  pingInterval?: number | null;
+  /** Of a received message, bytes. Default 67108864. */
+  maxMessageSize?: number | null;
+  /** Limits of the phases, milliseconds. */
+  timeouts?: MixSocketTimeouts | null;
+  /** Default: the shared one. */
+  tunnel?: MixTunnel;
+}
+
+/** Milliseconds, each greater than zero. */
+export interface MixSocketTimeouts {
+  /** Finding the address of the host. Default: the option `dnsTimeoutMs`. */
+  resolve?: number | null;
+  /** The TCP handshake, over all addresses that are tried. Default 30000. */
+  connect?: number | null;
+  /** The TLS handshake. Default 30000. */
+  tls?: number | null;
+  /** The answer to the upgrade request. Default 60000. */
+  firstByte?: number | null;
+  /** The server's answer to our Close. Default 20000. */
+  close?: number | null;
+  /** The answer to a Ping. Default 60000. */
+  pong?: number | null;
 }
 
 export interface TunnelState {
@@ -130,7 +196,11 @@ export declare class MixError extends Error {
   code: string;
   /** Whether the same call may work when made again. */
   retriable: boolean;
-  /** The wait that ran out, of code `TIMEOUT`. */
+  /**
+   * What was going on. Of code `TIMEOUT` the limit that ran out: `resolve`, `connect`, `tls`, `queue`, `firstByte`,
+   * `idle`, `total` (option `timeout`) or `exit` (no other exit for a lost one); else also `upload` (your own stream
+   * broke), `response`, `redirect` or `body`.
+   */
   phase: string | null;
   /** The option that is not acceptable, of code `BAD_OPTION`. */
   field: string | null;
@@ -146,8 +216,9 @@ export declare class MixTunnel {
   getInfo(): Promise<TunnelInfo>;
   getStats(): Promise<TunnelStats>;
   mixFetch(input: RequestInfo | URL, init?: MixFetchInit): Promise<Response>;
-  mixResolve(host: string): Promise<string>;
-  mixSocket(url: string | URL, protocols?: string | string[]): MixWebSocket;
+  mixResolve(host: string, options: MixResolveOptions & { all: true }): Promise<MixAddress[]>;
+  mixResolve(host: string, options?: MixResolveOptions & { all?: false }): Promise<string>;
+  mixSocket(url: string | URL, protocols?: string | string[], options?: MixSocketOptions): MixWebSocket;
 }
 
 /** Makes the shared tunnel ready. Concurrent calls share one set-up; other options on a running tunnel reject. */
@@ -165,10 +236,17 @@ export declare const tunnelEvents: EventTarget;
  * `MixError`), or a `DOMException` named `AbortError` or `TimeoutError`.
  */
 export declare function mixFetch(input: RequestInfo | URL, init?: MixFetchInit): Promise<Response>;
-/** The address of a name, asked through the mixnet. */
-export declare function mixResolve(host: string): Promise<string>;
-/** The same as `new MixWebSocket(url, protocols)`. */
-export declare function mixSocket(url: string | URL, protocols?: string | string[]): MixWebSocket;
+/** The address of a name, asked through the mixnet; with `all` every address. Rejects with `MixError`. */
+export declare function mixResolve(host: string, options: MixResolveOptions & { all: true }): Promise<MixAddress[]>;
+export declare function mixResolve(host: string, options?: MixResolveOptions & { all?: false }): Promise<string>;
+/** The name that the other mixnet packages have for `mixResolve`. */
+export declare const mixDNS: typeof mixResolve;
+/** The same as `new MixWebSocket(url, protocols, options)`. */
+export declare function mixSocket(
+  url: string | URL,
+  protocols?: string | string[],
+  options?: MixSocketOptions,
+): MixWebSocket;
 
 export interface MixWebSocketEventMap {
   open: Event;
@@ -192,7 +270,7 @@ export declare class MixWebSocket extends EventTarget {
   readonly OPEN: 1;
   readonly CLOSING: 2;
   readonly CLOSED: 3;
-  constructor(url: string | URL, protocols?: string | string[]);
+  constructor(url: string | URL, protocols?: string | string[], options?: MixSocketOptions);
   readonly url: string;
   readonly readyState: 0 | 1 | 2 | 3;
   /** The subprotocol that the server chose. */
@@ -207,7 +285,7 @@ export declare class MixWebSocket extends EventTarget {
   opened(): Promise<void>;
   /** Resolves when the message has left the queue for the connection. */
   send(data: string | ArrayBuffer | ArrayBufferView | Blob): Promise<void>;
-  /** Resolves when the connection is closed. */
+  /** Resolves when the connection is closed. The code is 1000 or from 3000 to 4999; without one, none is sent. */
   close(code?: number, reason?: string): Promise<void>;
   addEventListener<K extends keyof MixWebSocketEventMap>(
     type: K,

@@ -10,7 +10,8 @@
  * @module
  */
 
-/** @import {MixFetchInit, MixTunnelOptions, TunnelInfo, TunnelState, TunnelStats} from './smolmix.js' */
+/** @import {MixAddress, MixFetchInit, MixResolveOptions, MixSocketOptions, MixTunnelOptions} from './smolmix.js' */
+/** @import {TunnelInfo, TunnelState, TunnelStats} from './smolmix.js' */
 
 import { MixError } from './errors.js';
 import { MixTunnel, sameOptions } from './tunnel.js';
@@ -32,20 +33,21 @@ export const tunnelEvents = new EventTarget();
  * @returns {Promise<void>}
  */
 export async function setupMixTunnel(options = {}) {
-  if (shared) {
-    const { state } = await shared.tunnel.getState();
-    const alive = ['connecting', 'ready', 'reconnecting'].includes(state);
-    if (alive && !sameOptions(shared.options, options)) {
+  // Each time round: another call may have set one up during the wait.
+  while (shared && !sameOptions(shared.options, options)) {
+    const old = shared;
+    const { state } = await old.tunnel.getState();
+    if (ALIVE.includes(state)) {
       throw new MixError({ code: 'MISUSE', message: 'the tunnel is up with other options; disconnect it first' });
     }
-    if (!alive && !sameOptions(shared.options, options)) {
-      await shared.tunnel.disconnect();
-      shared = null;
-    }
+    await old.tunnel.disconnect();
+    if (shared === old) shared = null;
   }
   shared ??= adopt(options);
   return shared.tunnel.setup();
 }
+
+const ALIVE = ['connecting', 'ready', 'reconnecting'];
 
 /** @param {MixTunnelOptions} options */
 function adopt(options) {
@@ -93,24 +95,39 @@ export async function mixFetch(input, init) {
 }
 
 /**
- * The address of a name, asked through the mixnet.
+ * The address of a name, asked through the mixnet; with `all` every address with its family and time to live.
+ *
+ * @overload
+ * @param {string} host
+ * @param {MixResolveOptions & {all: true}} options
+ * @returns {Promise<MixAddress[]>}
+ *
+ * @overload
+ * @param {string} host
+ * @param {MixResolveOptions & {all?: false}} [options]
+ * @returns {Promise<string>}
  *
  * @param {string} host
- * @returns {Promise<string>}
+ * @param {any} [options]
+ * @returns {Promise<string | MixAddress[]>}
  */
-export async function mixResolve(host) {
-  return (shared?.tunnel ?? idle).mixResolve(host);
+export async function mixResolve(host, options) {
+  return (shared?.tunnel ?? idle).mixResolve(host, options);
 }
 
+/** The name that the other mixnet packages have for `mixResolve`. */
+export const mixDNS = mixResolve;
+
 /**
- * A WebSocket through the mixnet; the same as `new MixWebSocket(url, protocols)`.
+ * A WebSocket through the mixnet; the same as `new MixWebSocket(url, protocols, options)`.
  *
  * @param {string | URL} url
  * @param {string | string[]} [protocols]
+ * @param {MixSocketOptions} [options]
  * @returns {MixWebSocket}
  */
-export function mixSocket(url, protocols) {
-  return (shared?.tunnel ?? idle).mixSocket(url, protocols);
+export function mixSocket(url, protocols, options) {
+  return new MixWebSocket(url, protocols, options);
 }
 
 /** Stands for the shared tunnel before there is one; every call on it fails as it should. */

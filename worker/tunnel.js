@@ -4,7 +4,8 @@
  * @module
  */
 
-/** @import {MixFetchInit, MixTunnelOptions, TunnelInfo, TunnelLog, TunnelStats, TunnelState} from './smolmix.js' */
+/** @import {MixAddress, MixFetchInit, MixResolveOptions, MixSocketOptions, MixTunnelOptions} from './smolmix.js' */
+/** @import {TunnelInfo, TunnelLog, TunnelStats, TunnelState} from './smolmix.js' */
 /** @import {MixTunnel as MixTunnelType} from './smolmix.js' */
 /** @import {EventName} from './protocol.js' */
 /** @import {ResponseHead} from './response.js' */
@@ -13,6 +14,7 @@ import { MixError, fetchError } from './errors.js';
 import { WorkerLink } from './link.js';
 import { PROTOCOL_VERSION } from './protocol.js';
 import { prepareRequest } from './request.js';
+import { prepareResolve } from './resolve.js';
 import { makeResponse } from './response.js';
 import { MixWebSocket } from './websocket.js';
 
@@ -93,14 +95,35 @@ export class MixTunnel {
   }
 
   /**
-   * The address of a name, asked through the mixnet. IP literals are returned as they are.
+   * The address of a name, asked through the mixnet, an IPv4 one where there is one. IP literals are returned as they
+   * are. With `all` it gives every address with its family and time to live.
+   *
+   * @overload
+   * @param {string} host
+   * @param {MixResolveOptions & {all: true}} options
+   * @returns {Promise<MixAddress[]>}
+   *
+   * @overload
+   * @param {string} host
+   * @param {MixResolveOptions & {all?: false}} [options]
+   * @returns {Promise<string>}
    *
    * @param {string} host
-   * @returns {Promise<string>}
+   * @param {MixResolveOptions} [options]
+   * @returns {Promise<string | MixAddress[]>}
    */
-  async mixResolve(host) {
-    if (typeof host !== 'string' || host === '') throw new TypeError('host: a name or an IP address is wanted');
-    return (await this.ready()).request('resolve', { host });
+  async mixResolve(host, options = {}) {
+    const { fields, signal } = prepareResolve(host, options);
+    signal?.throwIfAborted();
+    const link = await abortable(this.ready(), signal);
+    const answer = link.request('resolve', fields);
+    const abort = () => link.abort(answer.id);
+    signal?.addEventListener('abort', abort);
+    try {
+      return await abortable(answer, signal);
+    } finally {
+      signal?.removeEventListener('abort', abort);
+    }
   }
 
   /**
@@ -108,10 +131,11 @@ export class MixTunnel {
    *
    * @param {string | URL} url
    * @param {string | string[]} [protocols]
+   * @param {MixSocketOptions} [options]
    * @returns {MixWebSocket}
    */
-  mixSocket(url, protocols) {
-    return new MixWebSocket(url, protocols, () => this.ready());
+  mixSocket(url, protocols, options) {
+    return new MixWebSocket(url, protocols, { ...options, tunnel: this });
   }
 
   /** Internal. @returns {Promise<WorkerLink>} the link of a tunnel that is ready */
@@ -143,7 +167,7 @@ export class MixTunnel {
     try {
       await link.request('boot', {
         version: PROTOCOL_VERSION,
-        assets: new URL(assets ?? './', assets ? document.baseURI : import.meta.url).href,
+        assets: new URL(assets ?? './', assets ? baseUrl() : import.meta.url).href,
         provider: cryptoProvider ?? 'auto',
       });
       await link.request('setup', { options });
@@ -203,6 +227,9 @@ export class MixTunnel {
     this.events.dispatchEvent(new CustomEvent('statechange', { detail: { ...state } }));
   }
 }
+
+/** What relative URLs are relative to: a page and a worker can have a tunnel. @returns {string} */
+const baseUrl = () => globalThis.document?.baseURI ?? globalThis.location.href;
 
 /** @param {TunnelLog} record */
 function print({ level, layer, message }) {

@@ -10,11 +10,13 @@
 
 /** @import {Failure} from './protocol.js' */
 /** @import {WorkerLink} from './link.js' */
-/** @import {MixWebSocket as MixWebSocketType} from './smolmix.js' */
+/** @import {SocketFields} from './protocol.js' */
+/** @import {MixSocketOptions, MixWebSocket as MixWebSocketType} from './smolmix.js' */
 
 import { MixError } from './errors.js';
+import { parseLimits } from './request.js';
 
-/** @typedef {() => Promise<WorkerLink>} Ready gives the link of a tunnel that is ready */
+/** Gives the link of a tunnel that is ready. @typedef {() => Promise<WorkerLink>} Ready */
 
 /**
  * Result of a `socketReceive` message.
@@ -62,14 +64,22 @@ export class MixWebSocket extends EventTarget {
   /**
    * @param {string | URL} url
    * @param {string | string[]} [protocols]
-   * @param {Ready | null} [ready] internal: the tunnel to use
+   * @param {MixSocketOptions} [options]
    */
-  constructor(url, protocols = [], ready = shared.ready) {
+  constructor(url, protocols = [], options = {}) {
     super();
     this.#url = parseUrl(url);
-    const offered = parseProtocols(protocols);
+    const fields = {
+      url: this.#url,
+      protocols: parseProtocols(protocols),
+      headers: [...new Headers(options.headers)],
+      timeouts: parseLimits(options.timeouts),
+      pingInterval: options.pingInterval ?? null,
+      maxMessageSize: options.maxMessageSize ?? null,
+    };
+    const tunnel = /** @type {{ready: Ready} | undefined} */ (/** @type {unknown} */ (options.tunnel));
     this.#over = deferred();
-    this.#opened = this.#open(ready, offered);
+    this.#opened = this.#open(tunnel ? () => tunnel.ready() : shared.ready, fields);
     // Whoever does not ask for it learns of the failure by the events.
     this.#opened.catch(() => {});
   }
@@ -161,14 +171,16 @@ export class MixWebSocket extends EventTarget {
   }
 
   /**
-   * @param {number} [code] 1000 or 3000 to 4999
+   * @param {number} [code] 1000 or 3000 to 4999; without one, none is sent
    * @param {string} [reason] at most 123 bytes
    * @returns {Promise<void>} resolves when the connection is closed
    */
-  async close(code = 1000, reason = '') {
-    if (code !== 1000 && !(Number.isInteger(code) && code >= 3000 && code <= 4999)) {
+  async close(code, reason = '') {
+    const sent = code === undefined ? null : clamp(code);
+    if (sent !== null && sent !== 1000 && !(sent >= 3000 && sent <= 4999)) {
       throw new DOMException(`close: code ${code} is not 1000 or from 3000 to 4999`, 'InvalidAccessError');
     }
+    reason = String(reason).toWellFormed();
     if (new TextEncoder().encode(reason).length > LONGEST_REASON) {
       throw new DOMException(`close: the reason has more than ${LONGEST_REASON} bytes`, 'SyntaxError');
     }
@@ -180,18 +192,18 @@ export class MixWebSocket extends EventTarget {
       this.#readyState = MixWebSocket.CLOSING;
       await this.#lastSend;
       // What goes wrong here ends the connection, and so this wait.
-      this.#link?.request('socketClose', { target: this.#id, code, reason }).catch(() => {});
+      this.#link?.request('socketClose', { target: this.#id, code: sent, reason }).catch(() => {});
     }
     await this.#over.promise;
   }
 
-  /** @param {Ready | null} ready @param {string[]} protocols */
-  async #open(ready, protocols) {
+  /** @param {Ready | null} ready @param {SocketFields} fields */
+  async #open(ready, fields) {
     try {
       if (!ready) throw new MixError({ code: 'TUNNEL_NOT_READY', message: 'no tunnel was set up', retriable: true });
       this.#link = await ready();
       this.#checkNotClosed();
-      const answer = this.#link.request('socketOpen', { url: this.#url, protocols });
+      const answer = this.#link.request('socketOpen', fields);
       this.#id = answer.id;
       const { protocol, extensions } = await answer;
       if (this.#readyState !== MixWebSocket.CONNECTING) {
@@ -232,6 +244,8 @@ export class MixWebSocket extends EventTarget {
         this.#end({ ...received.closed, error: received.closed.error !== null || received.closed.code === 1006 });
         return;
       }
+      // After close() the page hears no more, as in browsers; reading on lets the server's Close arrive.
+      if (this.#readyState !== MixWebSocket.OPEN) continue;
       const data = 'text' in received ? received.text : received.data;
       this.dispatchEvent(new MessageEvent('message', { data, origin: new URL(this.#url).origin }));
     }
@@ -258,6 +272,12 @@ export class MixWebSocket extends EventTarget {
 }
 
 const STATE_NAMES = ['connecting', 'open', 'closing', 'closed'];
+
+/** To an unsigned short, as Web IDL's `[Clamp]` does. @param {unknown} code */
+function clamp(code) {
+  const number = Number(code);
+  return Number.isNaN(number) ? 0 : Math.min(Math.max(Math.round(number), 0), 65535);
+}
 
 /** @returns {{resolve: () => void, promise: Promise<void>}} */
 function deferred() {

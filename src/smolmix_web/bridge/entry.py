@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import pyodide_js
 from pyodide.ffi import create_proxy
 
 from smolmix_web import crypto
@@ -35,13 +36,18 @@ def start(post: Callable[[str, Any], None], provider: str, npm: Any) -> Any:
         return await Tunnel.connect(options, platform=BrowserPlatform(), on_event=on_event)
 
     logging.getLogger("smolmix_web").addHandler(PageLogHandler(send))
-    handlers = Handlers(send, connect)
+    handlers = Handlers(send, connect, references=_references)
 
     def receive(text: str, buffer: Any) -> None:
         handlers.receive(parse_message(text, take_bytes(buffer)))
 
     # Lives as long as the worker.
     return create_proxy(receive)
+
+
+def _references() -> int:
+    """JavaScript objects that Python holds. Pyodide has no public way to count them."""
+    return int(pyodide_js._module._hiwire_num_refs())
 
 
 class PageLogHandler(logging.Handler):

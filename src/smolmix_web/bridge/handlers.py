@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol, cast
 
+from smolmix_web.bridge.limits import fetch_timeouts
 from smolmix_web.bridge.messages import (
     STREAM,
     Abort,
@@ -41,16 +43,17 @@ from smolmix_web.bridge.messages import (
 )
 from smolmix_web.bridge.socket_handlers import SocketHandlers, WebSocketLike
 from smolmix_web.errors import LocalProtocolError, NetworkError, TunnelStateError
+from smolmix_web.fetch import FetchTimeouts
 from smolmix_web.fetch.request import RedirectMode
 from smolmix_web.options import TunnelOptions
+from smolmix_web.resolve import Address, Family
+from smolmix_web.websocket import WebSocketSettings
 
 logger = logging.getLogger(__name__)
 
 STATS_INTERVAL = 1.0
 # One part of a streamed request body; the page's stream decides the true size of its chunks.
 UPLOAD_CHUNK = 64 * 1024
-# Statuses whose responses have no body whatever the headers say (Fetch standard, "null body status").
-NULL_BODY_STATUS: Final = frozenset({101, 103, 204, 205, 304})
 ABORTED = Failure("AbortError", "ABORTED", "the request was aborted")
 
 
@@ -62,6 +65,7 @@ class Response(Protocol):
     headers: list[tuple[str, str]]
     url: str
     redirected: bool
+    has_body: bool
 
     async def read_chunk(self, max_bytes: int) -> bytes: ...
 
@@ -84,12 +88,24 @@ class TunnelLike(Protocol):
         body: bytes | AsyncIterator[bytes] | None,
         redirect: RedirectMode,
         max_redirects: int | None,
-        timeout: float | None,
+        timeouts: FetchTimeouts,
+        credentials: bool,
     ) -> Response: ...
 
-    async def resolve(self, host: str) -> str: ...
+    async def resolve(self, host: str, *, family: Family, timeout: float | None) -> str: ...
 
-    async def open_websocket(self, url: str, protocols: Iterable[str]) -> WebSocketLike: ...
+    async def resolve_all(
+        self, host: str, *, family: Family, timeout: float | None
+    ) -> tuple[Address, ...]: ...
+
+    async def open_websocket(
+        self,
+        url: str,
+        protocols: Iterable[str],
+        *,
+        headers: Iterable[tuple[str, str]],
+        settings: WebSocketSettings,
+    ) -> WebSocketLike: ...
 
     async def aclose(self) -> None: ...
 
@@ -110,13 +126,19 @@ class Handlers:
     """Serves one page.
 
     ``post`` takes messages to it; ``connect`` makes the tunnel. While the tunnel is up, its counters go to
-    the page every ``stats_interval`` seconds.
+    the page every ``stats_interval`` seconds. ``references`` counts the JavaScript objects that Python holds.
     """
 
     def __init__(
-        self, post: Callable[[ToPage], None], connect: Connect, *, stats_interval: float = STATS_INTERVAL
+        self,
+        post: Callable[[ToPage], None],
+        connect: Connect,
+        *,
+        stats_interval: float = STATS_INTERVAL,
+        references: Callable[[], int] | None = None,
     ) -> None:
         self._post = post
+        self._references = references
         self._connect = connect
         self._stats_interval = stats_interval
         self._stats_task: asyncio.Task[None] | None = None
@@ -179,8 +201,14 @@ class Handlers:
     async def _stats(self, _: Stats) -> dict[str, Any]:
         return self._all_stats()
 
-    async def _resolve(self, message: Resolve) -> str:
-        return await self._open_tunnel().resolve(message.host)
+    async def _resolve(self, message: Resolve) -> str | list[dict[str, Any]]:
+        tunnel = self._open_tunnel()
+        family = cast(Family, message.family)  # the resolver checks it
+        timeout = None if message.timeout is None else message.timeout / 1000
+        if not message.all:
+            return await tunnel.resolve(message.host, family=family, timeout=timeout)
+        found = await tunnel.resolve_all(message.host, family=family, timeout=timeout)
+        return [{"address": one.address, "family": one.family, "ttl": _whole(one.ttl)} for one in found]
 
     async def _fetch(self, message: Fetch) -> dict[str, Any]:
         exchange = self._exchanges[message.id] = Exchange()
@@ -193,14 +221,14 @@ class Handlers:
                 body=self._demand_body(message.id) if isinstance(body, str) else body,
                 redirect=message.redirect,
                 max_redirects=message.max_redirects,
-                timeout=None if message.timeout is None else message.timeout / 1000,
+                timeouts=fetch_timeouts(message.timeouts, message.timeout),
+                credentials=message.credentials,
             )
         except BaseException:
             del self._exchanges[message.id]
             raise
         exchange.response = response
-        has_body = response.status not in NULL_BODY_STATUS and message.method != "HEAD"
-        if not has_body:
+        if not response.has_body:
             self._release(message.id, drained=True)
         return {
             "status": response.status,
@@ -208,7 +236,7 @@ class Handlers:
             "headers": response.headers,
             "url": response.url,
             "redirected": response.redirected,
-            "body": has_body,
+            "body": response.has_body,
         }
 
     async def _pull(self, message: Pull) -> bytes | None:
@@ -270,7 +298,10 @@ class Handlers:
             self._post(EventMessage("stats", self._all_stats()))
 
     def _all_stats(self) -> dict[str, Any]:
-        return self._open_tunnel().stats() | {"bridge": self.counters()}
+        worker = {"tasks": len(asyncio.all_tasks())}
+        if self._references is not None:
+            worker["references"] = self._references()
+        return self._open_tunnel().stats() | {"bridge": self.counters(), "worker": worker}
 
     def _open_tunnel(self) -> TunnelLike:
         if self._tunnel is None:
@@ -332,6 +363,11 @@ class Handlers:
             await response.aclose()
         except Exception:
             logger.debug("closing a response failed", exc_info=True)
+
+
+def _whole(ttl: float | None) -> int | None:
+    """A time to live in the unit of its records."""
+    return None if ttl is None else math.ceil(ttl)
 
 
 __all__ = ["STREAM", "Connect", "Handlers", "Response", "TunnelLike"]

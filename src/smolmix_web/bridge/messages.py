@@ -59,6 +59,8 @@ class Fetch:
     redirect: RedirectMode
     max_redirects: int | None
     timeout: int | None
+    timeouts: dict[str, Any] | None
+    credentials: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,9 @@ class Resolve:
     kind: ClassVar[str] = "resolve"
     id: int
     host: str
+    family: int
+    all: bool
+    timeout: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,10 @@ class SocketOpen:
     id: int
     url: str
     protocols: list[str]
+    headers: list[tuple[str, str]]
+    timeouts: dict[str, Any] | None
+    ping_interval: float | None
+    max_message_size: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +122,7 @@ class SocketClose:
     kind: ClassVar[str] = "socketClose"
     id: int
     target: int
-    code: int
+    code: int | None
     reason: str
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from smolmix_web.bridge.limits import socket_settings
 from smolmix_web.bridge.messages import (
     ResultMessage,
     SocketClose,
@@ -19,6 +20,7 @@ from smolmix_web.bridge.messages import (
     describe,
 )
 from smolmix_web.errors import LocalProtocolError, SmolmixError
+from smolmix_web.websocket import WebSocketSettings
 
 
 class WebSocketLike(Protocol):
@@ -35,7 +37,7 @@ class WebSocketLike(Protocol):
 
     async def send(self, message: str | bytes) -> None: ...
 
-    async def close(self, code: int = ..., reason: str = ...) -> None: ...
+    async def close(self, code: int | None = ..., reason: str = ...) -> None: ...
 
     def abort(self) -> None: ...
 
@@ -43,7 +45,14 @@ class WebSocketLike(Protocol):
 class SocketOpener(Protocol):
     """The part of :class:`smolmix_web.tunnel.Tunnel` that is used here."""
 
-    async def open_websocket(self, url: str, protocols: Iterable[str]) -> WebSocketLike: ...
+    async def open_websocket(
+        self,
+        url: str,
+        protocols: Iterable[str],
+        *,
+        headers: Iterable[tuple[str, str]],
+        settings: WebSocketSettings,
+    ) -> WebSocketLike: ...
 
 
 class SocketHandlers:
@@ -79,7 +88,10 @@ class SocketHandlers:
             self.abort(identifier)
 
     async def _open(self, message: SocketOpen, tunnel: SocketOpener) -> dict[str, Any]:
-        socket = await tunnel.open_websocket(message.url, message.protocols)
+        settings = socket_settings(message.timeouts, message.ping_interval, message.max_message_size)
+        socket = await tunnel.open_websocket(
+            message.url, message.protocols, headers=message.headers, settings=settings
+        )
         self._sockets[message.id] = socket
         return {"protocol": socket.protocol, "extensions": socket.extensions}
 

@@ -29,7 +29,9 @@ from smolmix_web.bridge.messages import (
     Upload,
 )
 from smolmix_web.errors import ConnectionReset
+from smolmix_web.fetch import FetchTimeouts
 from smolmix_web.options import TunnelOptions
+from smolmix_web.resolve import Address
 
 NOTHING_LEFT = {"requests": 0, "exchanges": 0, "sockets": 0, "closing": 0}
 
@@ -41,6 +43,7 @@ class ScriptedResponse:
 
     def __init__(self, body: bytes = b"", status: int = 200) -> None:
         self.status = status
+        self.has_body = status not in (204, 205, 304)
         self.headers = [("content-type", "text/plain"), ("x", "1"), ("x", "2")]
         self.rest = body
         self.closed = 0
@@ -69,7 +72,7 @@ class ScriptedTunnel:
         self.hanging: list[str] = []
         self.cancelled: list[str] = []
         self.bodies: list[bytes] = []
-        self.timeouts: list[float | None] = []
+        self.timeouts: list[FetchTimeouts] = []
         self.closed = False
 
     def info(self) -> dict[str, Any]:
@@ -79,9 +82,9 @@ class ScriptedTunnel:
         return {"sent": 3}
 
     async def fetch(
-        self, url: str, *, body: bytes | AsyncIterator[bytes] | None, timeout: float | None, **_: Any
+        self, url: str, *, body: bytes | AsyncIterator[bytes] | None, timeouts: FetchTimeouts, **_: Any
     ) -> ScriptedResponse:
-        self.timeouts.append(timeout)
+        self.timeouts.append(timeouts)
         try:
             if isinstance(body, AsyncIterator):
                 received = b""
@@ -99,8 +102,11 @@ class ScriptedTunnel:
             raise answer
         return answer
 
-    async def resolve(self, host: str) -> str:
-        return f"address of {host}"
+    async def resolve(self, host: str, *, family: int, timeout: float | None) -> str:
+        return f"IPv{family} address of {host} within {timeout}"
+
+    async def resolve_all(self, host: str, *, family: int, timeout: float | None) -> tuple[Address, ...]:
+        return (Address("192.0.2.1", 4, 59.2), Address("2001:db8::1", 6, None))
 
     async def aclose(self) -> None:
         self.closed = True
@@ -143,8 +149,8 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def fetch(identifier: int, url: str, *, method: str = "GET", body: Any = None, timeout: int | None = None):
-    return Fetch(identifier, url, method, [], body, "follow", None, timeout)
+def fetch(identifier: int, url: str, *, body: Any = None, timeout: int | None = None, **timeouts: Any):
+    return Fetch(identifier, url, "GET", [], body, "follow", None, timeout, timeouts or None, True)
 
 
 @pytest.fixture
@@ -166,7 +172,7 @@ async def test_a_wrong_option_names_its_field():
 
 
 async def test_before_setup_nothing_goes_out():
-    for message in (fetch(1, "http://site.test/"), Info(2), Stats(3), Resolve(4, "a.test")):
+    for message in (fetch(1, "http://site.test/"), Info(2), Stats(3), Resolve(4, "a.test", 0, False, None)):
         answer = await Page().ask(message)
         assert isinstance(answer, FailureMessage)
         assert answer.error.code == "TUNNEL_NOT_READY"
@@ -197,6 +203,7 @@ async def test_counters_come_by_themselves_until_disconnect():
     await page.ask(Disconnect(2))
     reports = [item for item in page.posted if isinstance(item, EventMessage) and item.event == "stats"]
     assert len(reports) > 2
+    assert reports[0].detail.pop("worker")["tasks"] > 0
     assert reports[0].detail == {"sent": 3, "bridge": NOTHING_LEFT}
     await asyncio.sleep(0.02)
     assert [item for item in page.posted if isinstance(item, EventMessage)] == reports
@@ -209,7 +216,23 @@ async def test_stats_count_what_is_held(page):
 
 
 async def test_resolve_gives_the_address(page):
-    assert await page.ask(Resolve(2, "a.test")) == ResultMessage(2, "address of a.test")
+    answer = await page.ask(Resolve(2, "a.test", 6, False, 1500))
+    assert answer == ResultMessage(2, "IPv6 address of a.test within 1.5")
+    found = await page.ask(Resolve(3, "a.test", 0, True, None))
+    assert found.value == [
+        {"address": "192.0.2.1", "family": 4, "ttl": 60},
+        {"address": "2001:db8::1", "family": 6, "ttl": None},
+    ]
+
+
+async def test_limits_of_phases_reach_the_fetch_in_seconds(page):
+    page.tunnel.responses["/a"] = ScriptedResponse(status=204)
+    await page.ask(fetch(2, "/a", timeout=9000, connect=1500, firstByte=250, idle=None))
+    assert page.tunnel.timeouts == [FetchTimeouts(connect=1.5, first_byte=0.25, total=9)]
+    for number, bad in enumerate(({"conect": 5}, {"connect": 0}, {"tls": "5"}, {"idle": True}), 3):
+        answer = await page.ask(fetch(number, "/a", **bad))
+        assert answer.error.code == "BAD_OPTION"
+        assert answer.error.field == f"timeouts.{next(iter(bad))}"
 
 
 async def test_a_body_arrives_in_parts_and_ends_once(page):
@@ -223,17 +246,17 @@ async def test_a_body_arrives_in_parts_and_ends_once(page):
         "redirected": False,
         "body": True,
     }
-    assert page.tunnel.timeouts == [1.5]
+    assert page.tunnel.timeouts == [FetchTimeouts(total=1.5)]
     parts = [(await page.ask(Pull(3 + n, 2, 4))).data for n in range(4)]
     assert parts == [b"0123", b"4567", b"89", None]
     assert response.closed == 1
     assert page.handlers.counters() == NOTHING_LEFT
 
 
-@pytest.mark.parametrize(("status", "method"), [(204, "GET"), (205, "GET"), (304, "GET"), (200, "HEAD")])
-async def test_a_response_that_cannot_have_a_body_is_closed_at_once(page, status, method):
+@pytest.mark.parametrize("status", [204, 205, 304])
+async def test_a_response_that_cannot_have_a_body_is_closed_at_once(page, status):
     response = page.tunnel.responses["/a"] = ScriptedResponse(b"", status)
-    head = await page.ask(fetch(2, "/a", method=method))
+    head = await page.ask(fetch(2, "/a"))
     assert head.value["body"] is False
     # Its end was read: the connection can serve the next request.
     assert (response.reads, response.closed) == (1, 1)
@@ -317,7 +340,7 @@ async def test_abort_of_what_is_over_changes_nothing(page):
 
 async def test_a_streamed_body_is_asked_for_part_by_part(page):
     page.tunnel.responses["/a"] = ScriptedResponse(b"thanks")
-    page.handlers.receive(fetch(2, "/a", method="POST", body=STREAM))
+    page.handlers.receive(fetch(2, "/a", body=STREAM))
     for count, part in enumerate([b"one,", b"", b"two"], start=1):
         await settle()
         assert page.demands() == count
@@ -330,7 +353,7 @@ async def test_a_streamed_body_is_asked_for_part_by_part(page):
 
 
 async def test_a_page_stream_that_breaks_fails_the_fetch(page):
-    page.handlers.receive(fetch(2, "/a", method="POST", body=STREAM))
+    page.handlers.receive(fetch(2, "/a", body=STREAM))
     await settle()
     page.handlers.receive(Upload(2, None, "the file is gone"))
     answer = await page.answer(2)
@@ -341,7 +364,7 @@ async def test_a_page_stream_that_breaks_fails_the_fetch(page):
 
 async def test_uploads_that_nobody_asked_for_are_ignored(page):
     page.handlers.receive(Upload(50, b"x", None))
-    page.handlers.receive(fetch(2, "/a", method="POST", body=STREAM))
+    page.handlers.receive(fetch(2, "/a", body=STREAM))
     await settle()
     page.handlers.receive(Upload(2, b"a", None))
     page.handlers.receive(Upload(2, b"not asked for", None))
@@ -355,7 +378,7 @@ async def test_disconnect_ends_everything(page):
     page.tunnel.responses["/open"] = response = ScriptedResponse(b"abc")
     await page.ask(fetch(2, "/open"))
     page.handlers.receive(fetch(3, "/hanging"))
-    page.handlers.receive(fetch(4, "/upload", method="POST", body=STREAM))
+    page.handlers.receive(fetch(4, "/upload", body=STREAM))
     await settle()
     assert await page.ask(Disconnect(5)) == ResultMessage(5)
     assert page.tunnel.closed

@@ -80,6 +80,8 @@ def test_fetch_with_a_body_takes_the_buffer():
             "redirect": "follow",
             "maxRedirects": None,
             "timeout": 1500,
+            "timeouts": {"firstByte": 200},
+            "credentials": True,
         }
     )
     message = parse_message(text, b"\x00\xff")
@@ -92,6 +94,8 @@ def test_fetch_with_a_body_takes_the_buffer():
         redirect="follow",
         max_redirects=None,
         timeout=1500,
+        timeouts={"firstByte": 200},
+        credentials=True,
     )
 
 

@@ -24,6 +24,7 @@ from smolmix_web.bridge.messages import (
 )
 from smolmix_web.errors import ConnectionReset, SmolmixError
 from smolmix_web.options import TunnelOptions
+from smolmix_web.websocket import WebSocketSettings
 
 
 class ScriptedSocket:
@@ -61,13 +62,26 @@ class ScriptedTunnel:
     def stats(self) -> dict[str, Any]:
         return {}
 
-    async def open_websocket(self, url: str, protocols: Iterable[str]) -> ScriptedSocket:
+    async def open_websocket(
+        self,
+        url: str,
+        protocols: Iterable[str],
+        *,
+        headers: Iterable[tuple[str, str]],
+        settings: WebSocketSettings,
+    ) -> ScriptedSocket:
         if self.stuck:
             await asyncio.Event().wait()
+        self.headers, self.settings = list(headers), settings
         self.opened.append((url, list(protocols)))
         return self.socket
 
     async def aclose(self) -> None: ...
+
+
+def socket_open(identifier: int, url: str, protocols: list[str], **more: Any) -> SocketOpen:
+    values = {"headers": [], "timeouts": None, "ping_interval": None, "max_message_size": None, **more}
+    return SocketOpen(identifier, url, protocols, **values)
 
 
 class Page:
@@ -102,13 +116,32 @@ async def page() -> AsyncIterator[Page]:
 
 
 async def test_open_tells_what_was_negotiated(page):
-    answer = await page.ask(SocketOpen(2, "ws://web.test/", ["chat", "echo"]))
+    answer = await page.ask(socket_open(2, "ws://web.test/", ["chat", "echo"]))
     assert answer == ResultMessage(2, {"protocol": "chat", "extensions": "permessage-deflate"})
     assert page.tunnel.opened == [("ws://web.test/", ["chat", "echo"])]
 
 
+async def test_limits_and_headers_reach_the_socket(page):
+    limits = {"timeouts": {"close": 500, "pong": None}, "ping_interval": 20_000, "max_message_size": 1000}
+    await page.ask(socket_open(2, "ws://web.test/", [], headers=[("x", "1")], **limits))
+    assert page.tunnel.headers == [("x", "1")]
+    assert page.tunnel.settings == WebSocketSettings(
+        close_timeout=0.5, ping_interval=20, max_message_size=1000
+    )
+    for number, (bad, field) in enumerate(
+        (
+            ({"timeouts": {"idle": 5}}, "timeouts.idle"),
+            ({"ping_interval": -1}, "pingInterval"),
+            ({"max_message_size": 0}, "maxMessageSize"),
+        ),
+        3,
+    ):
+        answer = await page.ask(socket_open(number, "ws://web.test/", [], **bad))
+        assert (answer.error.code, answer.error.field) == ("BAD_OPTION", field)
+
+
 async def test_messages_keep_their_kind_and_order(page):
-    await page.ask(SocketOpen(2, "ws://web.test/", []))
+    await page.ask(socket_open(2, "ws://web.test/", []))
     for message in ("text", b"", b"\x00\xff", ""):
         page.tunnel.socket.incoming.put_nowait(message)
     answers = [await page.ask(SocketReceive(3 + n, 2)) for n in range(4)]
@@ -121,7 +154,7 @@ async def test_messages_keep_their_kind_and_order(page):
 
 
 async def test_send_texts_and_bytes(page):
-    await page.ask(SocketOpen(2, "ws://web.test/", []))
+    await page.ask(socket_open(2, "ws://web.test/", []))
     await page.ask(SocketSend(3, 2, "text", None))
     await page.ask(SocketSend(4, 2, None, b"bytes"))
     await page.ask(SocketSend(5, 2, "", None))
@@ -129,7 +162,7 @@ async def test_send_texts_and_bytes(page):
 
 
 async def test_close_is_told_by_the_pending_receive(page):
-    await page.ask(SocketOpen(2, "ws://web.test/", []))
+    await page.ask(socket_open(2, "ws://web.test/", []))
     page.handlers.receive(SocketReceive(3, 2))
     await page.ask(SocketClose(4, 2, 3001, "bye"))
     closed = (await page.answer(3)).value["closed"]
@@ -138,7 +171,7 @@ async def test_close_is_told_by_the_pending_receive(page):
 
 
 async def test_a_lost_connection_says_why(page):
-    await page.ask(SocketOpen(2, "ws://web.test/", []))
+    await page.ask(socket_open(2, "ws://web.test/", []))
     page.tunnel.socket.failure = ConnectionReset("reset by peer")
     page.tunnel.socket.incoming.put_nowait(None)
     closed = (await page.ask(SocketReceive(3, 2))).value["closed"]
@@ -147,7 +180,7 @@ async def test_a_lost_connection_says_why(page):
 
 async def test_abort_while_opening(page):
     page.tunnel.stuck = True
-    page.handlers.receive(SocketOpen(2, "ws://web.test/", []))
+    page.handlers.receive(socket_open(2, "ws://web.test/", []))
     await asyncio.sleep(0)
     page.handlers.receive(Abort(2))
     answer = await page.answer(2)
@@ -156,7 +189,7 @@ async def test_abort_while_opening(page):
 
 
 async def test_abort_of_an_open_socket_cuts_it(page):
-    await page.ask(SocketOpen(2, "ws://web.test/", []))
+    await page.ask(socket_open(2, "ws://web.test/", []))
     page.handlers.receive(Abort(2))
     assert page.tunnel.socket.aborted
 
@@ -170,7 +203,7 @@ async def test_what_is_not_open_is_refused(page):
 async def test_disconnect_cuts_open_sockets():
     page = Page()
     await page.ask(Setup(1, {}))
-    await page.ask(SocketOpen(2, "ws://web.test/", []))
+    await page.ask(socket_open(2, "ws://web.test/", []))
     page.handlers.receive(SocketReceive(3, 2))
     await asyncio.sleep(0)
     await page.ask(Disconnect(4))
