@@ -30,6 +30,13 @@ def options_for(world: LocalWorld, **more: object) -> TunnelOptions:
     return TunnelOptions(**{**values, **more})  # type: ignore[arg-type]
 
 
+async def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Wait until ``condition`` holds. :raises TimeoutError: not within ``seconds``."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - many things change it
+            await asyncio.sleep(0.02)
+
+
 @pytest.fixture
 async def make_world() -> AsyncIterator[MakeWorld]:
     async with contextlib.AsyncExitStack() as stack:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from e2e.conftest import MakeTunnel, MakeWorld
+from e2e.conftest import MakeTunnel, MakeWorld, eventually
 from smolmix_web.errors import TunnelClosed
 from smolmix_web.fetch import FetchResponse
 from smolmix_web.localnet.network import ALL_ROLES, LocalNetworkConfig
@@ -50,12 +49,6 @@ def identity(world: LocalWorld, name: str) -> str:
 def exit_in_use(world: LocalWorld, tunnel: Tunnel) -> str:
     nodes, used = world.describe()["nodes"], tunnel.info()["exit"]
     return next(name for name, node in nodes.items() if node.get("ip_packet_router") == used)
-
-
-async def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - many things change it
-            await asyncio.sleep(0.05)
 
 
 async def rest_is_intact(response: FetchResponse, begun: bytes) -> bool:

@@ -369,9 +369,9 @@ class MixClient:
         :raises Unreachable: the recipient's gateway is not in the network.
         :raises TunnelStateError: not connected. :raises DeadlineError: the queue stayed full.
         """
-        to = self._reachable(recipient)
-        data = check_data(data)
+        to, data = parse_recipient(recipient), check_data(data)
         driver = await self._room()
+        self._check_route(to)
         driver.nym.send(to, data, driver.now(), anonymous=False)
         driver.wake()
 
@@ -382,11 +382,11 @@ class MixClient:
 
         :param reply_surbs: packets of answer that the recipient may send without asking for more, 0 to 500.
         """
-        to = self._reachable(recipient)
-        data = check_data(data)
+        to, data = parse_recipient(recipient), check_data(data)
         if not 0 <= reply_surbs <= 500:
             raise OptionError("replySurbs", f"{reply_surbs} is not between 0 and 500")
         driver = await self._room()
+        self._check_route(to)
         driver.nym.send(to, data, driver.now(), reply_surbs=reply_surbs, anonymous=True)
         driver.wake()
 
@@ -397,9 +397,9 @@ class MixClient:
         """
         tag = parse_sender_tag(sender_tag)
         data = check_data(data, may_be_empty=False)
-        if not self.driver.nym.can_reply(tag):
-            raise Unreachable("no reply SURBs of this sender")
         driver = await self._room()
+        if not driver.nym.can_reply(tag):
+            raise Unreachable("no reply SURBs of this sender")
         driver.nym.reply(tag, data, driver.now())
         driver.wake()
 
@@ -436,12 +436,10 @@ class MixClient:
         self._held.put(MixMessage.of(event))
         self._arrival.set()
 
-    def _reachable(self, recipient: str | Recipient) -> Recipient:
-        to = parse_recipient(recipient)
+    def _check_route(self, to: Recipient) -> None:
         topology = self.view.topology
         if topology is not None and topology.node_by_identity(to.gateway) is None:
             raise Unreachable("the recipient's gateway is not in the network")
-        return to
 
     async def _room(self) -> Driver:
         if self.state not in RUNNING:
