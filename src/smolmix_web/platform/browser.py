@@ -168,8 +168,8 @@ async def _outcome(request: Any) -> Any:
 def accept_past_deadlines() -> None:
     """Let the running loop take deadlines that have just passed, as asyncio's own loops do.
 
-    Pyodide's loop raises ValueError for them, so that ``asyncio.timeout`` fails whenever a busy worker comes a
-    moment too late. (Pyodide 314: ``WebLoop.call_later``.)
+    Pyodide's loop raises ValueError for them, so that ``asyncio.timeout`` fails whenever a busy worker
+    comes a moment too late. (Pyodide 314: ``WebLoop.call_later``.)
     """
     loop: Any = asyncio.get_running_loop()
     if "call_later" in vars(loop):
