@@ -7,29 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import itertools
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import pytest_asyncio
+from official_page import LaunchBrowser, OfficialPage, OpenPage, PackageSite, fresh_client_id
 from playwright.async_api import Browser, Playwright, async_playwright
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from official_page import OfficialPage, PackageSite
 
 from smolmix_web.localnet.browser_access import chromium_flags, with_tls
 from smolmix_web.localnet.network import LocalNetworkConfig
 from smolmix_web.localnet.world import LocalWorld
 
-OpenPage = Callable[..., Awaitable[OfficialPage]]
-LaunchBrowser = Callable[[list[str]], Awaitable[Browser]]
-
 _session = pytest_asyncio.fixture(scope="session", loop_scope="session")
-_client_numbers = itertools.count(1)
 
 
 def _load_settings() -> ModuleType:
@@ -112,8 +103,3 @@ async def tunnel(browser: Browser, site: str) -> AsyncIterator[OfficialPage]:
     yield official
     await official.disconnect()
     await context.close()
-
-
-def fresh_client_id() -> str:
-    """Names a client that no gateway knows."""
-    return f"official-{next(_client_numbers)}"

@@ -6,13 +6,14 @@ Nothing is bundled, patched or mocked.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from playwright.async_api import ConsoleMessage, Page, Request
+from playwright.async_api import Browser, ConsoleMessage, Page, Request
 
 NODE_MODULES = Path(__file__).parents[2] / "node_modules"
 
@@ -29,7 +30,7 @@ _LOAD = """
 async (names) => { window.nym = Object.assign({}, ...await Promise.all(names.map((name) => import(name)))); }
 """
 
-# Errors become values: what is thrown in the worker reaches the page as an Error whose message is all there is.
+# Errors become values: what the worker throws reaches the page as an Error of which only the message is left.
 _CALL = """
 async ([name, args]) => {
   try {
@@ -118,6 +119,17 @@ class OfficialPage:
     async def run(self, script: str, argument: Any = None) -> Any:
         """Runs an async function of one argument in the page; the packages' exports are in ``window.nym``."""
         return await self.page.evaluate(script, argument)
+
+
+OpenPage = Callable[..., Awaitable[OfficialPage]]
+LaunchBrowser = Callable[[list[str]], Awaitable[Browser]]
+
+_client_numbers = itertools.count(1)
+
+
+def fresh_client_id() -> str:
+    """Names a client that no gateway knows."""
+    return f"official-{next(_client_numbers)}"
 
 
 def _value_of(answer: dict[str, Any]) -> Any:

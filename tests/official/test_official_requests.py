@@ -1,4 +1,4 @@
-"""mixDNS and mixFetch of Nym's published browser client through the local network, with its default traffic."""
+"""mixDNS and mixFetch of Nym's published browser client in the local network, under its default traffic."""
 
 from __future__ import annotations
 

@@ -4,8 +4,7 @@ of failure."""
 from __future__ import annotations
 
 import pytest
-from conftest import OpenPage, fresh_client_id
-from official_page import OfficialError, OfficialPage
+from official_page import OfficialError, OpenPage, fresh_client_id
 
 from smolmix_web.localnet.gateway_node import GatewayNode
 from smolmix_web.localnet.node_identity import NodeIdentity
@@ -170,8 +169,8 @@ async def test_a_failed_set_up_can_be_repeated(open_page: OpenPage, world: Local
 
 
 async def test_an_exit_that_cannot_be_reached(open_page: OpenPage, world: LocalWorld):
-    """An exit whose gateway is in no topology never answers (directory.md 13). The wait ends when the page said
-    it should."""
+    """An exit whose gateway is in no topology never answers (directory.md 13). The wait ends when the page
+    said it should."""
     official = await open_page()
     router_part, _, _ = str(world.network.exit_address).partition("@")
     with pytest.raises(OfficialError, match="operation timed out"):
