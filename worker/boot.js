@@ -66,9 +66,9 @@ const STAGES = ['manifest', 'python', 'packages', 'bridge'];
  */
 export async function boot(task) {
   const { pyodide, npm, provider, version } = await startPackages(task);
-  /** @type {{start: (post: Post, provider: string, npm: object) => Receive, destroy: () => void}} */
+  /** @type {{start: (post: Post, provider: string, npm: object, brotli: () => Promise<object>) => Receive, destroy: () => void}} */
   const entry = pyodide.pyimport('smolmix_web.bridge.entry');
-  const receive = entry.start(task.post, provider, npm);
+  const receive = entry.start(task.post, provider, npm, () => import(new URL('npm-brotli.js', task.assets).href));
   entry.destroy();
   task.onProgress('bridge', 1);
   return { receive, summary: { version, pyodide: pyodide.version, provider } };

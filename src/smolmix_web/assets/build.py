@@ -6,6 +6,7 @@
     worker.js  boot.js
     manifest.json                                  files with sizes and SHA-256, wheels, providers
     npm-crypto.js  npm-crypto.js.LEGAL.txt         crypto bundle of npm packages, and their licences
+    npm-brotli.js                                  decoder of a content coding, loaded when needed
     pyodide/                                       Pyodide's core
     wheels/                                        ours, the pinned pure ones, perhaps cryptography
 """
@@ -24,7 +25,7 @@ from typing import Any
 
 from smolmix_web import __version__
 from smolmix_web.assets.pyodide_dist import find_cryptography
-from smolmix_web.assets.sources import AssetError, Sources, sha256
+from smolmix_web.assets.sources import BUNDLES, AssetError, Sources, sha256
 from smolmix_web.assets.wheels import download_pure_wheels, pack_own_wheel
 
 __all__ = ["AssetError", "Sources", "build_assets", "ensure_assets"]
@@ -89,10 +90,11 @@ def build_assets(
         (stage / "pyodide").mkdir()
         for name in PYODIDE_CORE:
             shutil.copyfile(sources.pyodide / name, stage / "pyodide" / name)
-        log("bundling the npm crypto provider")
-        bundle = _crypto_bundle(sources)
-        for path in (bundle, *bundle.parent.glob(f"{bundle.name}.LEGAL.txt")):
-            shutil.copyfile(path, stage / path.name)
+        log("bundling npm packages")
+        for name in BUNDLES:
+            bundle = _bundle(sources, name)
+            for path in (bundle, *bundle.parent.glob(f"{bundle.name}.LEGAL.txt")):
+                shutil.copyfile(path, stage / path.name)
         log("collecting wheels")
         (stage / "wheels").mkdir()
         wheels = [pack_own_wheel(sources, stage / "wheels")]
@@ -140,18 +142,18 @@ def _protocol_version(sources: Sources) -> int:
     return int(found[1])
 
 
-def _crypto_bundle(sources: Sources) -> Path:
+def _bundle(sources: Sources, name: str) -> Path:
     """Bundle with npm if a source is newer than the bundle."""
-    bundle = sources.crypto_bundle
-    inputs = [*sources.crypto_files(), sources.root / "package-lock.json"]
+    bundle = sources.bundle(name)
+    inputs = [*sources.bundle_files(name), sources.root / "package-lock.json"]
     if not bundle.is_file() or any(path.stat().st_mtime > bundle.stat().st_mtime for path in inputs):
         npm = shutil.which("npm")
         if npm is None:
             raise AssetError("npm is not installed; it comes with Node 20 or later")
-        command = [npm, "run", "--silent", "build:crypto"]
+        command = [npm, "run", "--silent", f"build:{name}"]
         done = subprocess.run(command, cwd=sources.root, capture_output=True, text=True, check=False)
         if done.returncode or not bundle.is_file():
-            raise AssetError(f"'npm run build:crypto' failed:\n{done.stdout}{done.stderr}")
+            raise AssetError(f"'npm run build:{name}' failed:\n{done.stdout}{done.stderr}")
     return bundle
 
 

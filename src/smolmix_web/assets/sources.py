@@ -21,6 +21,9 @@ class AssetError(SmolmixError):
 # Parts of the package that never run in a page.
 LEFT_OUT = ("assets", "cli", "localnet", "platform/native.py", "__main__.py")
 
+BUNDLES = ("crypto", "brotli")
+"""Folders of worker/ that are bundled with their npm packages."""
+
 WORKER_FILES = ("*.js", "*.d.ts")
 
 
@@ -46,10 +49,9 @@ class Sources:
     def requirements(self) -> Path:
         return self.package / "assets" / "worker-requirements.txt"
 
-    @property
-    def crypto_bundle(self) -> Path:
-        """Written by ``npm run build:crypto``."""
-        return self.root / "build" / "npm-crypto.js"
+    def bundle(self, name: str) -> Path:
+        """The bundle ``npm-<name>.js`` that ``npm run build:<name>`` writes."""
+        return self.root / "build" / f"npm-{name}.js"
 
     @property
     def pyodide(self) -> Path:
@@ -85,9 +87,9 @@ class Sources:
             )
         ]
 
-    def crypto_files(self) -> list[Path]:
-        """What the crypto bundle is made of."""
-        return sorted(path for path in (self.root / "worker" / "crypto").rglob("*") if path.is_file())
+    def bundle_files(self, name: str) -> list[Path]:
+        """What a bundle is made of, besides npm packages."""
+        return sorted(path for path in (self.root / "worker" / name).rglob("*") if path.is_file())
 
     def digest(self, extra: Iterable[str]) -> str:
         """Changes when anything changes that the assets are built from."""
@@ -102,7 +104,8 @@ class Sources:
         yield self.root / "package-lock.json"
         yield self.requirements
         yield from self.worker_files()
-        yield from self.crypto_files()
+        for name in BUNDLES:
+            yield from self.bundle_files(name)
         yield from self.package_files()
         yield from sorted((self.package / "assets").glob("*.py"))
 

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pyodide_js
-from pyodide.ffi import create_proxy
+from pyodide.ffi import JsException, create_proxy
 
 from smolmix_web import crypto
 from smolmix_web.bridge.buffers import give_bytes, take_bytes
 from smolmix_web.bridge.handlers import Handlers, TunnelLike
 from smolmix_web.bridge.messages import EventMessage, ToPage, emit_message, parse_message
+from smolmix_web.fetch import BadResponse, codings
 from smolmix_web.options import TunnelOptions
 from smolmix_web.platform.browser import BrowserPlatform
+from smolmix_web.platform.npm_brotli import NpmBrotli
 from smolmix_web.platform.npm_crypto import worker_provider
 from smolmix_web.tunnel import Tunnel
 
 
-def start(post: Callable[[str, Any], None], provider: str, npm: Any) -> Any:
+def start(
+    post: Callable[[str, Any], None], provider: str, npm: Any, load_brotli: Callable[[], Awaitable[Any]]
+) -> Any:
     """Install the crypto provider and return the function that takes the page's messages.
 
     ``post(text, buffer)`` and the returned ``receive(text, buffer)`` carry what :mod:`.messages` defines.
     ``provider`` is ``"cryptography"`` or ``"npm"``; ``npm`` is the module of the npm bundle.
+    ``load_brotli`` gives the module npm-brotli.js.
     """
     crypto.install(worker_provider(provider, npm))
+    codings.register("br", LazyBrotli(load_brotli).coding)
 
     def send(message: ToPage) -> None:
         text, data = emit_message(message)
@@ -48,6 +54,26 @@ def start(post: Callable[[str, Any], None], provider: str, npm: Any) -> Any:
 def _references() -> int:
     """JavaScript objects that Python holds. Pyodide has no public way to count them."""
     return int(pyodide_js._module._hiwire_num_refs())
+
+
+class LazyBrotli:
+    """The content coding ``br``, whose decoder is loaded with the first response that needs it."""
+
+    def __init__(self, load: Callable[[], Awaitable[Any]]) -> None:
+        self._load = load
+        self._module: NpmBrotli | None = None
+        self.coding = codings.Available(self._make, self._prepare)
+
+    async def _prepare(self) -> None:
+        if self._module is None:
+            try:
+                self._module = NpmBrotli(await self._load())
+            except JsException as error:
+                raise BadResponse("the body is packed with br, whose decoder could not be loaded") from error
+
+    def _make(self) -> codings.Coding:
+        assert self._module is not None
+        return codings.Brotli(self._module)
 
 
 class PageLogHandler(logging.Handler):

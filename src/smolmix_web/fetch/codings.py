@@ -187,6 +187,11 @@ class Brotli(_Buffered):
     def complete(self) -> bool:
         return not self._started or bool(self._stream.is_finished())
 
+    def close(self) -> None:
+        super().close()
+        if hasattr(self._stream, "free"):
+            self._stream.free()
+
 
 @dataclass(frozen=True, slots=True)
 class Available:

@@ -52,6 +52,8 @@ def checkout(tmp_path: Path) -> Sources:
     (root / "worker" / "smolmix.d.ts").write_text("export {}")
     (root / "worker" / "protocol.js").write_text("export const PROTOCOL_VERSION = 7;\n")
     (root / "worker" / "crypto" / "npm-crypto.js").write_text("export const a = 1;")
+    (root / "worker" / "brotli").mkdir()
+    (root / "worker" / "brotli" / "npm-brotli.js").write_text("export const b = 1;")
     (root / "package-lock.json").write_text("{}")
     (root / "src").mkdir()
     (root / "src" / "smolmix_web").symlink_to(CHECKOUT / "src" / "smolmix_web")
@@ -63,8 +65,9 @@ def checkout(tmp_path: Path) -> Sources:
     (pyodide / "package.json").write_text('{"version": "314.0.7"}')
     # Downloads and the bundler have been here before.
     (root / "build" / "wheels").mkdir(parents=True)
-    (root / "build" / "npm-crypto.js").write_text("export const a=1;")
-    os.utime(root / "build" / "npm-crypto.js", (2**31, 2**31))
+    for name in ("npm-crypto.js", "npm-brotli.js"):
+        (root / "build" / name).write_text("export const a=1;")
+        os.utime(root / "build" / name, (2**31, 2**31))
     return Sources(root)
 
 
