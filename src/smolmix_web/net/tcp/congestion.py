@@ -68,6 +68,14 @@ class CongestionControl:
 
     name: ClassVar[str] = ""
 
+    __slots__ = (
+        "initial_window",
+        "mss",
+        "pacing_rate",
+        "slow_start_threshold",
+        "window",
+    )
+
     def __init__(self, mss: int, initial_segments: int) -> None:
         self.mss = mss
         # RFC 6928 section 2

@@ -82,6 +82,47 @@ class TcpConnection:
     ``connect``, ``acknowledgement``, ``keep-alive``), :class:`~smolmix_web.errors.Unreachable`.
     """
 
+    __slots__ = (
+        "_acks",
+        "_challenge_at",
+        "_closed_by_user",
+        "_deadline",
+        "_echo_seen",
+        "_heard_at",
+        "_keepalive_due",
+        "_keepalives",
+        "_last_ack_sent",
+        "_local_mss",
+        "_offered_scale",
+        "_opened_at",
+        "_passive",
+        "_peer_mss",
+        "_receive_scale",
+        "_rx",
+        "_sack",
+        "_send_scale",
+        "_stack",
+        "_syn_at",
+        "_syn_due",
+        "_syns",
+        "_timestamps",
+        "_ts_offset",
+        "_ts_recent",
+        "_ts_recent_at",
+        "_tx",
+        "_writer_waits",
+        "deferred",
+        "error",
+        "flow",
+        "listener",
+        "options",
+        "queued",
+        "scheduled_at",
+        "soft_error",
+        "state",
+        "woken",
+    )
+
     def __init__(self, stack: Stack, flow: Flow, options: TcpOptions, now: float) -> None:
         self._stack = stack
         self.flow = flow
@@ -107,6 +148,8 @@ class TcpConnection:
         self._keepalive_due = False
         self._keepalives = 0
         self._writer_waits = False
+        self._peer_mss = DEFAULT_MSS[flow.version]
+        self._echo_seen = -1
         self._heard_at = now
         self._opened_at = now
         self._syns = 0
@@ -307,8 +350,6 @@ class TcpConnection:
         # A window in a segment with SYN is never scaled (RFC 7323 section 2.2).
         tx.wnd = tx.max_wnd = segment.window
         tx.wl1, tx.wl2 = rx.nxt - 1, tx.una
-
-    _peer_mss = 536
 
     def _set_payload_size(self, mss: int) -> None:
         # The MSS option leaves options out of account, the sender takes them off (RFC 6691).
@@ -652,8 +693,6 @@ class TcpConnection:
         if not self._sack:
             rx.dsack = None if moved else rx.dsack
         self._acks.data_arrived(rx, len(payload), moved and not hole, now)
-
-    _echo_seen = -1
 
     def _note_receiver_rtt(self, echo: int, now: float) -> None:
         """The first data that echoes a new timestamp of ours tells a receiver the round trip (RFC 7323

@@ -15,6 +15,16 @@ class Cubic(CongestionControl):
 
     name = "cubic"
 
+    __slots__ = (
+        "_cwnd_prior",
+        "_epoch",
+        "_k",
+        "_saved",
+        "_w_est",
+        "_w_max",
+        "_window",
+    )
+
     def __init__(self, mss: int, initial_segments: int) -> None:
         super().__init__(mss, initial_segments)
         self._w_max = 0.0

@@ -19,6 +19,7 @@ from smolmix_web.net.tcp.rtt import RttEstimator
 from smolmix_web.net.tcp.scoreboard import Scoreboard, Sent
 
 NEVER = float("inf")
+_SAMPLE = AckSample()  # filled anew for every ACK, and read by the policy before the next one
 _WORST_DELAYED_ACK = 0.2  # RFC 8985 section 7.2, WCDelAckT
 # Timestamps tick in milliseconds; an echo must be older than that to tell two transmissions apart.
 _STAMP_SLACK = 0.0015
@@ -27,6 +28,40 @@ _MAX_BURST = 0.1  # seconds of the pacing rate
 
 class Flight:
     """Base of :class:`~smolmix_web.net.tcp.send.Sender`, which owns the queue and decides what leaves."""
+
+    __slots__ = (
+        "_arm_from",
+        "_credit",
+        "_cwnd_limited",
+        "_dup_acks",
+        "_force",
+        "_pending_probe",
+        "_probe_end",
+        "_probe_resent",
+        "_recovery_point",
+        "_timeout_at",
+        "_undo_point",
+        "_undo_resends",
+        "board",
+        "cc",
+        "last_sent_at",
+        "mss",
+        "nxt",
+        "options",
+        "pace_at",
+        "progress_at",
+        "rack",
+        "rate",
+        "recovery",
+        "reo_at",
+        "rtt",
+        "rtx_at",
+        "rtx_is_probe",
+        "sack_ok",
+        "stats_retransmitted",
+        "stats_spurious",
+        "una",
+    )
 
     def __init__(self, options: TcpOptions, iss: int, mss: int) -> None:
         self.options = options
@@ -39,7 +74,6 @@ class Flight:
         self.rack = Rack()
         self.rate = DeliveryRate()
         self.cc = create(options.congestion_control, mss, options.initial_window_segments)
-        self._sample = AckSample()
         self.rtx_at = NEVER  # retransmission time-out or tail loss probe
         self.rtx_is_probe = False
         self.reo_at = NEVER  # RACK's reordering timer
@@ -133,7 +167,7 @@ class Flight:
         :param duplicate: it could be a duplicate ACK: no text, no FIN, no news of the window (RFC 5681
             section 2).
         """
-        board, sample = self.board, self._sample
+        board, sample = self.board, _SAMPLE
         sample.now = now
         sample.in_flight_prior = board.in_flight
         delivered = self.rate.delivered

@@ -23,7 +23,6 @@ matters.
 
 from __future__ import annotations
 
-from collections import deque
 from enum import Enum
 
 from smolmix_web.net.tcp.congestion import INFINITE, AckSample, CongestionControl, register
@@ -61,13 +60,37 @@ class Mixnet(CongestionControl):
 
     name = "mixnet"
 
+    __slots__ = (
+        "_base_at",
+        "_ceiling",
+        "_cycle",
+        "_cycle_at",
+        "_cycle_rate",
+        "_extra",
+        "_full_rate",
+        "_full_rounds",
+        "_held",
+        "_probe_until_round",
+        "_rates",
+        "_recent",
+        "_recent_count",
+        "_round",
+        "_round_acked",
+        "_round_lost",
+        "_round_samples",
+        "_round_sum",
+        "bandwidth",
+        "base",
+        "phase",
+    )
+
     def __init__(self, mss: int, initial_segments: int) -> None:
         super().__init__(mss, initial_segments)
         self.phase = _Phase.STARTUP
         self.bandwidth = 0.0
         self.base = 0.0
         self._base_at = 0.0
-        self._rates: deque[tuple[int, float]] = deque()  # (round, rate), rates falling
+        self._rates: list[tuple[int, float]] = []  # (round, rate), rates falling
         self._round = 0
         self._round_sum = 0.0
         self._round_samples = 0
@@ -147,7 +170,7 @@ class Mixnet(CongestionControl):
     def _forget_old_rates(self) -> None:
         rates = self._rates
         while len(rates) > 1 and rates[0][0] < self._round - _BANDWIDTH_ROUNDS:
-            rates.popleft()
+            del rates[0]
         if rates:
             self.bandwidth = rates[0][1]
 

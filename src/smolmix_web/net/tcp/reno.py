@@ -9,6 +9,11 @@ from smolmix_web.net.tcp.congestion import AckSample, CongestionControl, registe
 class Reno(CongestionControl):
     name = "reno"
 
+    __slots__ = (
+        "_acked",
+        "_saved",
+    )
+
     def __init__(self, mss: int, initial_segments: int) -> None:
         super().__init__(mss, initial_segments)
         self._acked = 0

@@ -18,6 +18,9 @@ from smolmix_web.net.tcp.ranges import RangeSet
 _by_end = attrgetter("end")
 
 
+_NOTHING: deque[tuple[float, Sent]] = deque()
+
+
 class Sent:
     """One segment's worth of sequence space ``[seq, end)`` (a FIN counts as one)."""
 
@@ -68,7 +71,7 @@ class Scoreboard:
         self.sacked = RangeSet()
         self.sacked_bytes = 0
         self.in_flight = 0
-        self.order: deque[tuple[float, Sent]] = deque()
+        self.order: deque[tuple[float, Sent]] = _NOTHING  # replaced when something is sent: deques are large
         self._lost: list[Sent] = []
 
     def __len__(self) -> int:
@@ -83,6 +86,8 @@ class Scoreboard:
 
     def add(self, record: Sent) -> None:
         """A first transmission; ``record.seq`` is SND.NXT."""
+        if not self.records:
+            self.order = deque()
         self.records.append(record)
         self.order.append((record.sent_at, record))
         self.in_flight += record.end - record.seq
@@ -117,6 +122,7 @@ class Scoreboard:
         self._head = index
         if index == size:
             records.clear()
+            self.order = _NOTHING
             self._head = 0
         elif index > 256 and index * 2 > size:
             del records[:index]

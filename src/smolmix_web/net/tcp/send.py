@@ -19,6 +19,21 @@ _MIN_PERSIST = 0.5  # seconds; a window probe costs a packet and its answer anot
 class Sender(Flight):
     """One connection's outgoing stream, from ``open`` (SYN sent) to the acknowledgement of the FIN."""
 
+    __slots__ = (
+        "_persist_backoff",
+        "_window_probe",
+        "base",
+        "buffer",
+        "fin_wanted",
+        "iss",
+        "max_wnd",
+        "paced_out",
+        "persist_at",
+        "wl1",
+        "wl2",
+        "wnd",
+    )
+
     def __init__(self, options: TcpOptions, iss: int, mss: int) -> None:
         super().__init__(options, iss, mss)
         self.iss = iss
