@@ -12,6 +12,7 @@ import pytest_asyncio
 from leaks import nothing_left_behind
 from mapped import browser, endpoint
 
+from smolmix_web.fetch.body import decoder_for
 from smolmix_web.localnet.address_map import BLACKHOLE, Protocol
 from smolmix_web.localnet.testnet import TestInternet
 from smolmix_web.localnet.testnet.internet import BAD_CERTIFICATE_HOSTS
@@ -319,3 +320,43 @@ async def test_nothing_is_left_behind_not_even_with_open_connections() -> None:
             writer.close()
             await asyncio.gather(writer.wait_closed(), return_exceptions=True)
         await asyncio.sleep(0.05)
+
+
+# --- what a client has to cope with ---
+
+
+@pytest.mark.parametrize("path", ["gzip", "gzip-members", "br", "zstd", "br-zstd"])
+async def test_codings_hold_what_their_hash_says(internet: TestInternet, path: str) -> None:
+    to = endpoint(internet, "web.test", 80)
+    async with (
+        aiohttp.ClientSession(auto_decompress=False) as plain,
+        plain.get(f"http://{to.host}:{to.port}/{path}?bytes=5000") as answer,
+    ):
+        body = await answer.read()
+        names = answer.headers["Content-Encoding"].split(", ")
+    decoder = await decoder_for(names)
+    assert decoder is not None
+    decoder.feed(body)
+    text = b"".join(iter(lambda: decoder.read(65536), b""))
+    decoder.finish()
+    assert hashlib.sha256(text).hexdigest() == answer.headers["X-Content-SHA256"]
+
+
+async def test_pages_of_every_origin_may_read(session: aiohttp.ClientSession) -> None:
+    page = {"Origin": "http://page.example"}
+    async with session.get(f"{WEB}/status/404", headers=page) as response:
+        assert response.headers["Access-Control-Allow-Origin"] == "*"
+    asked = {**page, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "x-a"}
+    async with session.options(f"{WEB}/echo", headers=asked) as response:
+        assert response.headers["Access-Control-Allow-Headers"] == "x-a"
+    async with session.get(f"{WEB}/status/404") as response:
+        assert "Access-Control-Allow-Origin" not in response.headers
+
+
+async def test_frames_are_sent_as_told(session: aiohttp.ClientSession) -> None:
+    async with session.ws_connect("ws://frames.test/?send=81026869880203e8") as socket:
+        assert await socket.receive_str() == "hi"
+        assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
+    for bad in ("accept=wrong", "status=403", "cut=1"):
+        with pytest.raises(aiohttp.ClientError):
+            await session.ws_connect(f"ws://frames.test/?{bad}")

@@ -22,6 +22,12 @@ hosts                 their A and AAAA; NOERROR without answer (NODATA) for what
 ``dnsrefused.test``   REFUSED
 ``ttl-N.test``        as ``web.test``, with a time to live of N seconds
 ``lost-N.test``       as ``web.test``, but the first N questions over UDP get no answer
+``no4.test``          as ``web.test`` for IPv6; questions for IPv4 get no answer
+``no6.test``          as ``web.test`` for IPv4; questions for IPv6 get no answer
+``half.test``         IPv4 as ``web.test``; SERVFAIL for IPv6
+``alias-nowhere.test``  CNAME to a name that does not exist
+``wide.test``         an A record of the wrong class and an unknown type beside the right one
+``bücher.test``       (``xn--bcher-kva.test``) as ``web.test``
 ====================  ======================================================================================
 
 All else under ``.test`` does not exist (NXDOMAIN with the zone's SOA); other names are REFUSED. The server of
@@ -184,6 +190,31 @@ class Zone:
 
 
 _Odd = Callable[[Zone, dns.message.Message, str], list[Answer]]
+
+
+def _deaf(version: str) -> _Odd:
+    """Answers no question for one family."""
+    return lambda zone, query, how: (
+        [] if query.question[0].rdtype.name == version else zone._as_web(query, how)
+    )
+
+
+def _half(zone: Zone, query: dns.message.Message, transport: str) -> list[Answer]:
+    if query.question[0].rdtype == dns.rdatatype.AAAA:
+        return zone._failure(query, transport, dns.rcode.SERVFAIL)
+    return zone._as_web(query, transport)
+
+
+def _wide(zone: Zone, query: dns.message.Message, transport: str) -> list[Answer]:
+    response = _response(query)
+    owner = query.question[0].name.to_text()
+    chaos = dns.rdataclass.RdataClass.CH
+    response.answer.append(dns.rrset.from_text(owner, TTL, chaos, "TXT", '"chaos"'))
+    response.answer.append(_records(owner, TTL, "TYPE65280", r"\# 4 c0000242"))
+    zone._add_addresses(response, "web.test.", TTL, owner)
+    return [_emit(query, response, transport)]
+
+
 _ODD: dict[str, _Odd] = {
     "cname.test.": lambda zone, query, how: zone._alias(query, how, "web.test.", complete=True),
     "cname-only.test.": lambda zone, query, how: zone._alias(query, how, "web.test."),
@@ -197,6 +228,12 @@ _ODD: dict[str, _Odd] = {
     "wrongname.test.": Zone._wrong_name,
     "garbage.test.": lambda zone, query, how: [Answer(query.id.to_bytes(2, "big") + b"\xff" * 40)],
     "servfail.test.": lambda zone, query, how: zone._failure(query, how, dns.rcode.SERVFAIL),
+    "no4.test.": _deaf("A"),
+    "no6.test.": _deaf("AAAA"),
+    "half.test.": _half,
+    "alias-nowhere.test.": lambda zone, query, how: zone._alias(query, how, "nowhere.test."),
+    "wide.test.": _wide,
+    "xn--bcher-kva.test.": lambda zone, query, how: zone._as_web(query, how),
     "dnsrefused.test.": lambda zone, query, how: zone._failure(query, how, dns.rcode.REFUSED),
 }
 

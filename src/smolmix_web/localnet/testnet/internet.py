@@ -37,6 +37,7 @@ from smolmix_web.localnet.testnet.certificates import (
 )
 from smolmix_web.localnet.testnet.dns import Zone
 from smolmix_web.localnet.testnet.dns_server import DnsServer
+from smolmix_web.localnet.testnet.frames import websocket_frames
 from smolmix_web.localnet.testnet.web import WebSite
 
 # Resolvers that clients use unless told otherwise; their port 53 leads to the test internet's name server.
@@ -78,6 +79,7 @@ _HOST_NUMBERS = {
     "malformed.test": 41,
     "closed.test": 42,
     "blackhole.test": 43,
+    "frames.test": 44,
     "ns.test": 53,
 }
 
@@ -174,6 +176,7 @@ class TestInternet:
             ("echo.test", 19, tcp.source),
             ("echo.test", 20, tcp.reset),
             ("malformed.test", 80, tcp.malformed_http),
+            ("frames.test", 80, websocket_frames),
         ):
             service = self.tcp_services[f"{host}:{port}"] = tcp.TcpService(handler)
             self._stack.push_async_callback(service.stop)

@@ -84,15 +84,47 @@ MALFORMED_ANSWERS: dict[str, bytes] = {
     "/nul-header": _OK + b"X-Nul: a\x00b\r\nContent-Length: 0\r\n\r\n",
     "/bare-lf": b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello",
     "/no-headers": b"HTTP/1.1 200 OK\r\n",
+    "/gzip-cut": _OK + b"Content-Encoding: gzip\r\nContent-Length: 500\r\n\r\n\x1f\x8b\x08\x00\x00",
     "/bad-gzip": _OK + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello",
 }
 
 
+# Path -> an odd answer that must be understood all the same, as browsers do.
+ODD_ANSWERS: dict[str, bytes] = {
+    "/204-with-body": b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello",
+    "/205-with-body": b"HTTP/1.1 205 Reset Content\r\nContent-Length: 5\r\n\r\nhello",
+    "/more-than-promised": _OK + b"Content-Length: 5\r\n\r\nhello, and more",
+    "/continue": b"HTTP/1.1 100 Continue\r\n\r\n" + _OK + b"Content-Length: 5\r\n\r\nhello",
+    "/early-hints": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    + _OK
+    + b"Content-Length: 5\r\n\r\nhello",
+    "/trailers": _OK + b"Transfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n",
+    "/chunk-extensions": _OK + b"Transfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0;c\r\n\r\n",
+    "/http10": b"HTTP/1.0 200 OK\r\n\r\nhello",
+    "/no-reason": b"HTTP/1.1 200\r\nContent-Length: 5\r\n\r\nhello",
+    "/empty-reason": b"HTTP/1.1 200 \r\nContent-Length: 5\r\n\r\nhello",
+    "/latin1": _OK + b"X-Latin: caf\xe9\r\nContent-Length: 5\r\n\r\nhello",
+    "/same-length-twice": _OK + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+    "/lower-case": b"HTTP/1.1 200 OK\r\ncontent-length:5\r\n\r\nhello",
+    # Nobody asked for this; what a client makes of it differs.
+    "/switch": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+    "/many-cookies": _OK
+    + b"".join(b"Set-Cookie: c%d=1\r\n" % number for number in range(50))
+    + b"Content-Length: 5\r\n\r\nhello",
+}
+
+
 async def malformed_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answers the path of a request from :data:`MALFORMED_ANSWERS`."""
+    """Answers the path of a request from :data:`MALFORMED_ANSWERS` or :data:`ODD_ANSWERS`."""
     head = await reader.readuntil(b"\r\n\r\n")
     path = head.split(b" ", 2)[1].decode("ascii", "replace")
-    writer.write(MALFORMED_ANSWERS.get(path, b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"))
+    answer = {**MALFORMED_ANSWERS, **ODD_ANSWERS}.get(path)
+    if answer is None:
+        answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+    if b"\r\norigin:" in head.lower():
+        # As the web server does: a page's own fetch may read everything.
+        answer = answer.replace(_OK, _OK + b"Access-Control-Allow-Origin: *\r\n")
+    writer.write(answer)
 
 
 class TcpService:

@@ -10,12 +10,14 @@ import asyncio
 import base64
 import gzip
 import hashlib
+import importlib
 import json
 import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from aiohttp import hdrs, web
 
@@ -45,7 +47,8 @@ class WebSite:
 
     def __init__(self) -> None:
         self.requests: deque[SeenRequest] = deque(maxlen=1000)
-        self.application = web.Application(client_max_size=MAX_BODY, middlewares=[self._record])
+        self.application = web.Application(client_max_size=MAX_BODY, middlewares=[self._record, self._share])
+        self.application.on_response_prepare.append(_add_sharing)
         add = self.application.router.add_route
         for path, handler in _ROUTES.items():
             add("*", path, handler)
@@ -59,6 +62,31 @@ class WebSite:
             SeenRequest(request.method, request.scheme, request.host, request.path_qs, _raw_headers(request))
         )
         return await handler(request)
+
+    @web.middleware
+    async def _share(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Pages of every origin may read everything, so that a browser's own ``fetch`` can be compared."""
+        if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
+            return web.Response(headers=_sharing(request))
+        return await handler(request)
+
+
+def _sharing(request: web.Request) -> dict[str, str]:
+    asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "")
+    return {
+        hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*",
+        hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: "*",
+        hdrs.ACCESS_CONTROL_ALLOW_METHODS: request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_METHOD, "*"),
+        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: asked,
+    }
+
+
+async def _add_sharing(request: web.Request, response: web.StreamResponse) -> None:
+    if hdrs.ORIGIN in request.headers and hdrs.ACCESS_CONTROL_ALLOW_ORIGIN not in response.headers:
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*"
+        response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = "*"
 
 
 def _raw_headers(request: web.Request) -> tuple[tuple[str, str], ...]:
@@ -149,7 +177,9 @@ async def drip(request: web.Request) -> web.StreamResponse:
 
 
 async def slow(request: web.Request) -> web.Response:
-    """Waits ``seconds`` before it answers."""
+    """Waits ``seconds`` before it answers; reads what is sent first, unless ``deaf=1``."""
+    if not request.query.get("deaf"):
+        await request.read()
     await asyncio.sleep(_query_seconds(request, "seconds", 2))
     return web.Response(text="at last\n")
 
@@ -269,11 +299,12 @@ async def basic_auth(request: web.Request) -> web.Response:
 
 
 async def status(request: web.Request) -> web.Response:
-    """Answers with this status."""
+    """Answers with this status, and the words of ``reason``."""
     code = _bounded(request.match_info["code"], 999)
     if code < 200:
         raise web.HTTPBadRequest(text="200 and up\n")
-    return web.Response(status=code, text=None if code in (204, 205, 304) else f"status {code}\n")
+    text = None if code in (204, 205, 304) else f"status {code}\n"
+    return web.Response(status=code, reason=request.query.get("reason"), text=text)
 
 
 async def redirect(request: web.Request) -> web.Response:
@@ -306,8 +337,33 @@ def _deflate(data: bytes, window_bits: int) -> bytes:
     return compressor.compress(data) + compressor.flush()
 
 
+def _brotli(data: bytes) -> bytes:
+    compressed: bytes = _module("brotli").compress(data, quality=4)
+    return compressed
+
+
+def _zstd(data: bytes) -> bytes:
+    compressed: bytes = _module("compression.zstd", "backports.zstd").compress(data)
+    return compressed
+
+
+def _module(*names: str) -> Any:
+    for name in names:
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    raise web.HTTPNotImplemented(text=f"needs the Python package {names[-1]}\n")
+
+
 _CODINGS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "/gzip": ("gzip", gzip.compress),
+    "/gzip-members": ("gzip", lambda data: gzip.compress(data[:100]) + gzip.compress(data[100:])),
+    "/gzip-and-more": ("gzip", lambda data: gzip.compress(data) + b"\r\nmore"),
+    "/gzip-cut": ("gzip", lambda data: gzip.compress(data)[:-9]),
+    "/br": ("br", _brotli),
+    "/zstd": ("zstd", _zstd),
+    "/br-zstd": ("br, zstd", lambda data: _zstd(_brotli(data))),
     "/deflate": ("deflate", zlib.compress),
     "/raw-deflate": ("deflate", lambda data: _deflate(data, -15)),
     "/gzip-twice": ("gzip, gzip", lambda data: gzip.compress(gzip.compress(data))),
@@ -324,7 +380,35 @@ async def coded(request: web.Request) -> web.Response:
     return web.Response(body=encode(text), headers={**_digest_header(digest), hdrs.CONTENT_ENCODING: coding})
 
 
+_BOMBS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": lambda data: gzip.compress(gzip.compress(data)),
+    "br": lambda data: _brotli(_brotli(data)),
+    "zstd": lambda data: _zstd(_zstd(data)),
+}
+
+
+@lru_cache(maxsize=4)
+def _bomb(coding: str) -> bytes:
+    return _BOMBS[coding](bytes(96 * 1024 * 1024))
+
+
+async def bomb(request: web.Request) -> web.Response:
+    """96 MiB of zeros, packed twice with the coding of the path."""
+    coding = request.match_info["coding"]
+    if coding not in _BOMBS:
+        raise web.HTTPNotFound
+    packed = await asyncio.get_running_loop().run_in_executor(None, _bomb, coding)
+    return web.Response(body=packed, headers={hdrs.CONTENT_ENCODING: f"{coding}, {coding}"})
+
+
 # --- connections ---
+
+
+async def early(request: web.Request) -> web.Response:
+    """Refuses a body before it has come, and closes."""
+    response = web.Response(status=413, text="too much\n")
+    response.force_close()
+    return response
 
 
 async def close(request: web.Request) -> web.Response:
@@ -381,6 +465,8 @@ _ROUTES: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]] = {
     "/redirect-chain/{count}": redirect_chain,
     "/redirect-loop": redirect_loop,
     **dict.fromkeys(_CODINGS, coded),
+    "/bomb/{coding}": bomb,
+    "/early": early,
     "/close": close,
     "/close-later": close_later,
     "/events": events,
