@@ -354,7 +354,7 @@ async def test_pages_of_every_origin_may_read(session: aiohttp.ClientSession) ->
 
 
 async def test_frames_are_sent_as_told(session: aiohttp.ClientSession) -> None:
-    async with session.ws_connect("ws://frames.test/?send=81026869880203e8") as socket:
+    async with session.ws_connect("ws://frames.test/?send=81026869880203e8&then=close") as socket:
         assert await socket.receive_str() == "hi"
         assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
     for bad in ("accept=wrong", "status=403", "cut=1"):
