@@ -44,6 +44,8 @@ async def websocket_frames(reader: asyncio.StreamReader, writer: asyncio.StreamW
         writer.write(answer[: len(answer) // 2])
         return
     writer.write(answer)
+    if not answer.startswith(b"HTTP/1.1 101"):
+        return
     piece = bytes.fromhex(query.get("send", [""])[0])
     for _ in range(min(int(number("repeat", 1)), _MAX_SENT // max(len(piece), 1))):
         if query.get("pause"):
@@ -67,7 +69,7 @@ def _answer(head: bytes, query: dict[str, list[str]]) -> bytes:
         accept = query.get("accept", [_proof(head)])[0]
         lines += ["Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Accept: {accept}"]
     else:
-        lines.append("Content-Length: 0")
+        lines += ["Content-Length: 0", "Connection: close"]
     lines += [line.replace("\r", "").replace("\n", "") for line in query.get("header", [])]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
