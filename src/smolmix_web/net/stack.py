@@ -523,6 +523,15 @@ class Stack:
         if self._udp_any is socket:
             self._udp_any = None
 
+    def counts(self) -> dict[str, int]:
+        """What is held now: connections, those of them that only wait out TIME-WAIT, and UDP sockets."""
+        waiting = sum(one.state is State.TIME_WAIT for one in self._connections.values())
+        return {
+            "connections": len(self._connections) - waiting,
+            "timeWait": waiting,
+            "udpSockets": sum(map(len, self._udp.values())),
+        }
+
     def buffers_may_grow(self) -> bool:
         return 2 * self.receive_memory < self.config.receive_memory_limit
 

@@ -477,7 +477,7 @@ class Tunnel:
             driver, client = session.driver, session.fetch_client
             if driver.ipr is not None:
                 layers["ipr"] = numbers(driver.ipr.stats)
-            layers["stack"] = numbers(session.stack.stats)
+            layers["stack"] = numbers(session.stack.stats) | session.stack.counts()
             layers["fetch"] = numbers(client.stats) | client.pool.counts()
         layers["websocket"] = {"open": len(self._websockets)}
         return layers
