@@ -1,8 +1,8 @@
 """The IP stack: speed, cost a segment, cost of many connections, memory, and the kernel beside it.
 
-Prints Markdown tables. The comparison runs in real time over an emulated mixnet path (two TUN devices, each in
-a network namespace of its own, this process between them), so it takes about three minutes; it is left out,
-with the reason, where the machine does not allow it, and with ``--quick``.
+Prints Markdown tables. The comparison runs in real time over an emulated mixnet path (two TUN devices, each
+in a network namespace of its own, this process between them), so it takes about three minutes; it is left
+out, with the reason, where the machine does not allow it, and with ``--quick``.
 
 Run with ``python bench/bench_net.py [--quick]``.
 """
@@ -94,8 +94,8 @@ def one_flow(size: int = 40_000_000) -> tuple[float, float, float]:
 def many_connections(count: int, segments: int = 20_000) -> float:
     """Microseconds a packet, making and taking it, when ``count`` connections send one segment each in turn.
 
-    Virtual time runs so that each connection sends at the same pace, whatever the count: else delayed ACKs would
-    make the mix of packets another.
+    Virtual time runs so that each connection sends at the same pace, whatever the count: else delayed ACKs
+    would make the mix of packets another.
     """
     pair = Pair()
     pairs = pair.connect(count)

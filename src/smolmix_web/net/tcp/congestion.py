@@ -33,6 +33,8 @@ class AckSample:
         "now",
         "round_start",
         "rtt",
+        "rtt_count",
+        "rtt_sum",
         "smoothed_rtt",
         "window_limited",
     )
@@ -47,6 +49,10 @@ class AckSample:
         self.in_flight_prior = 0
         self.rtt: float | None = None
         """Of the most recently sent segment this ACK delivers, ``None`` if that is ambiguous."""
+        self.rtt_sum = 0.0
+        self.rtt_count = 0
+        """Sum and number of the round trips of all segments this ACK tells about; their mean times the rate
+        is what is in flight on average."""
         self.smoothed_rtt = 0.0
         self.in_recovery = False
         self.window_limited = False

@@ -201,6 +201,9 @@ class Flight:
         first_late = newly[0] if newly and newly[0] is first else None
         bound = self.rack.bound(self.rtt)
         minimum_rtt = self.rtt.minimum
+        rtt_sum, rtt_count = 0.0, 0
+        # Behind a hole that a retransmission filled lies what arrived long ago.
+        repaired = first is not None and first.transmissions > 1
         for record in newly:
             self.rate.arrived(record, record.end - record.seq, now, minimum_rtt)
             self.rack.delivered(
@@ -216,6 +219,9 @@ class Flight:
                 rtt = now - record.sent_at
                 if latest is None or rtt < latest:
                     latest = rtt
+                if record.end > ack or not repaired:
+                    rtt_sum += rtt
+                    rtt_count += 1
                 if record.sent_at < self._timeout_at:
                     original_late = True
         if latest is not None:
@@ -234,6 +240,7 @@ class Flight:
                 self._credit = min(self._credit + sample.acked // 2, 10 * self.mss)
             self.rate.fill(sample, self.rtt.minimum)
             sample.rtt = latest
+            sample.rtt_sum, sample.rtt_count = rtt_sum, rtt_count
             sample.smoothed_rtt = self.rtt.smoothed
             sample.in_flight = board.in_flight
             sample.in_recovery = self.recovery == "fast"

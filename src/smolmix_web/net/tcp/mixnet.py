@@ -37,9 +37,11 @@ _BANDWIDTH_ROUNDS = 10
 _FULL_GROWTH = 1.25
 _FULL_ROUNDS = 3
 # Startup also ends at once when the mean of the last samples shows a queue; three rounds without growth take
-# long when the queue itself makes rounds longer. Half as much again is beyond the scatter of twelve samples.
+# long when the queue itself makes rounds longer. Half as much again is beyond the scatter of two dozen
+# samples.
 _QUEUE_GROWTH = 1.5
-_QUEUE_SAMPLES = 12
+_QUEUE_SAMPLES = 24
+_MEAN_SAMPLES = 24
 _REFILL_GROWTH = 1.2
 _BASE_AGE = 60.0  # seconds for which the smallest mean round trip counts
 _PROBE_GAIN = 0.7  # of the path's capacity while the round trip is measured anew
@@ -62,6 +64,7 @@ class Mixnet(CongestionControl):
 
     __slots__ = (
         "_base_at",
+        "_base_known",
         "_ceiling",
         "_cycle",
         "_cycle_at",
@@ -90,6 +93,7 @@ class Mixnet(CongestionControl):
         self.bandwidth = 0.0
         self.base = 0.0
         self._base_at = 0.0
+        self._base_known = False
         self._rates: list[tuple[int, float]] = []  # (round, rate), rates falling
         self._round = 0
         self._round_sum = 0.0
@@ -98,7 +102,7 @@ class Mixnet(CongestionControl):
         self._round_acked = 0
         self._full_rate = 0.0
         self._full_rounds = 0
-        self._recent = 0.0  # moving mean of the last dozen samples
+        self._recent = 0.0  # moving mean of the last samples
         self._recent_count = 0
         self._cycle = 2
         self._cycle_at = 0.0
@@ -129,11 +133,13 @@ class Mixnet(CongestionControl):
     def _measure(self, sample: AckSample) -> None:
         self._round_lost += sample.lost
         self._round_acked += sample.acked
-        if sample.rtt is not None:
-            self._round_sum += sample.rtt
-            self._round_samples += 1
-            self._recent_count += 1
-            self._recent += (sample.rtt - self._recent) / min(self._recent_count, _QUEUE_SAMPLES)
+        count = sample.rtt_count
+        if count:
+            self._round_sum += sample.rtt_sum
+            self._round_samples += count
+            self._recent_count += count
+            weight = min(count / min(self._recent_count, _QUEUE_SAMPLES), 1.0)
+            self._recent += weight * (sample.rtt_sum / count - self._recent)
         rate = sample.delivery_rate
         if rate and (not sample.app_limited or rate >= self.bandwidth):
             rates = self._rates
@@ -147,17 +153,10 @@ class Mixnet(CongestionControl):
     def _end_round(self, sample: AckSample) -> None:
         now = sample.now
         self._round += 1
-        if self._round_samples:
-            mean = self._round_sum / self._round_samples
-            # A round of one or two samples is no average; it counts only while nothing better is known.
-            if not self.base or (mean <= self.base and self._round_samples > 2):
-                self.base, self._base_at = mean, now
-            elif self.phase is _Phase.PROBE_RTT or (mean <= 1.05 * self.base):
-                self.base, self._base_at = max(self.base, mean), now
+        self._review_base(now)
         if self.phase is not _Phase.PROBE_RTT or self._round >= self._probe_until_round:
             self._forget_old_rates()
         self._review_loss(sample)
-        self._round_sum, self._round_samples = 0.0, 0
         self._extra -= self._extra // 8
         if self.phase is _Phase.STARTUP:
             if self.bandwidth >= self._full_rate * _FULL_GROWTH:
@@ -166,6 +165,19 @@ class Mixnet(CongestionControl):
                 self._full_rounds += 1
             if self._full_rounds >= _FULL_ROUNDS:
                 self.phase = _Phase.DRAIN
+
+    def _review_base(self, now: float) -> None:
+        """Take the mean over this round, or over several if they brought few samples."""
+        count = self._round_samples
+        if count < _MEAN_SAMPLES and (self.base or not count):
+            return
+        mean = self._round_sum / count
+        self._round_sum, self._round_samples = 0.0, 0
+        # The first rounds are short of samples; their value only serves until there is a mean worth the name.
+        if not self._base_known or mean <= 1.05 * self.base or self.phase is _Phase.PROBE_RTT:
+            near = self._base_known and self.phase is not _Phase.PROBE_RTT and mean > self.base
+            self.base, self._base_at = (self.base if near else mean), now
+        self._base_known = count >= _MEAN_SAMPLES
 
     def _forget_old_rates(self) -> None:
         rates = self._rates
