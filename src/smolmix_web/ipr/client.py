@@ -21,7 +21,7 @@ from __future__ import annotations
 import ipaddress
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address
@@ -116,6 +116,7 @@ class IprClientStats:
     packets_sent: int = 0
     packets_received: int = 0
     packets_dropped: int = 0
+    packets_superseded: int = 0
     keepalives_sent: int = 0
     pings_sent: int = 0
     policy_denials: int = 0
@@ -129,6 +130,8 @@ class IprClient:
 
     :param exit_version: build version of the exit from the directory ("1.37.0"), None when unknown
     :param unix_time: wall clock in seconds, for the time stamps in control requests
+    :param thin: gives the packets worth sending out of those that wait, in order; asked whenever messages are
+        taken and packets came in since
     """
 
     def __init__(
@@ -138,6 +141,7 @@ class IprClient:
         unix_time: Callable[[], float],
         config: IprClientConfig | None = None,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        thin: Callable[[Sequence[bytes]], list[bytes]] | None = None,
     ) -> None:
         self.config = config or IprClientConfig()
         self.state = IprState.IDLE
@@ -149,7 +153,9 @@ class IprClient:
         self._request_id = 0
         self._sequence = 0
         self._ipv4 = IPv4Address(0)
+        self._thin = thin
         self._packets: deque[bytes] = deque()
+        self._may_be_thinned = False
         self._frames: deque[OutgoingMessage] = deque()
         self._events: deque[ClientEvent] = deque()
         self._connect_deadline = 0.0
@@ -159,6 +165,9 @@ class IprClient:
         self._unanswered_since: float | None = None
         self._pinged = False
         self._silence_told = False
+        self.path_delay = 0.0
+        """Seconds by which the mixnet is slower at present than usual; the caller keeps it up to date. Silence
+        is judged more patiently by it: a slow network is no dead exit."""
 
     def __repr__(self) -> str:
         return f"<IprClient {self.state.value}, {len(self._packets)} packets queued>"
@@ -189,6 +198,7 @@ class IprClient:
             self._packets.clear()
         elif len(self._packets) > before:
             self._last_packet_sent = now
+            self._may_be_thinned = len(self._packets) > 1
             self._expect_answer(now)
 
     def ping(self, now: float) -> None:
@@ -234,6 +244,11 @@ class IprClient:
     def messages_to_send(self, now: float, limit: int | None = None) -> list[OutgoingMessage]:
         """Up to ``limit`` messages, oldest first. Taking them late lets bundling pack more into each."""
         messages: list[OutgoingMessage] = []
+        if self._may_be_thinned and self._thin is not None:
+            self._may_be_thinned = False
+            kept = self._thin(self._packets)
+            self.stats.packets_superseded += len(self._packets) - len(kept)
+            self._packets = deque(kept)
         while limit is None or len(messages) < limit:
             if self._frames:
                 messages.append(self._frames.popleft())
@@ -413,12 +428,12 @@ class IprClient:
     def _probe_at(self) -> float | None:
         if self._unanswered_since is None or self._pinged or self.config.probe_after is None:
             return None
-        return self._unanswered_since + self.config.probe_after
+        return self._unanswered_since + self.config.probe_after + self.path_delay
 
     def _silence_at(self) -> float | None:
         if self._unanswered_since is None or self._silence_told or self.config.silence_limit is None:
             return None
-        return self._unanswered_since + self.config.silence_limit
+        return self._unanswered_since + self.config.silence_limit + 4 * self.path_delay
 
     def _expect_answer(self, now: float) -> None:
         if self._unanswered_since is None:

@@ -314,6 +314,11 @@ class NymClient:
         entry = self._replier.stock.get(sender_tag)
         return entry.waiting if entry is not None else 0
 
+    @property
+    def path_delay(self) -> float:
+        """Seconds by which acks are waited for longer than usual, because of what they took lately."""
+        return self._outbox.ack_timing.addition - self.config.ack_wait_addition
+
     def can_reply(self, sender_tag: bytes) -> bool:
         """Whether this tag (16 bytes) ever gave reply SURBs, and was not forgotten since."""
         return self._replier.stock.get(sender_tag) is not None

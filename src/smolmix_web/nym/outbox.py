@@ -35,7 +35,8 @@ class Outbox:
         self._random_bytes = random_bytes
         self._emit = emit
         self.queue: LaneQueue[OutgoingFragment] = LaneQueue(random_bytes)
-        self.pending = PendingAcks(AckTiming(config.ack_wait_multiplier, config.ack_wait_addition))
+        self.ack_timing = AckTiming(config.ack_wait_multiplier, config.ack_wait_addition)
+        self.pending = PendingAcks(self.ack_timing)
         self._last_message_id = 0
 
     def new_message_id(self) -> int:

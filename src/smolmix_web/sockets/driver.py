@@ -48,9 +48,13 @@ from smolmix_web.nym.topology import Topology
 from smolmix_web.platform.base import Platform
 from smolmix_web.sockets.gateway_link import GatewayLink, LinkConfig, LinkState
 
-NYM_QUEUE_TARGET = 24
-"""Real packets waiting in the Nym client above which the stack holds its own back. At the official pace of
-50 packets/s this is half a second of queue, below a mixnet round trip."""
+UPLINK_TARGET = 24
+"""IP packets waiting for the mixnet above which the stack holds its own back. At the official pace of 50
+packets/s this is half a second of queue, below a mixnet round trip."""
+
+NYM_QUEUE_TARGET = 4
+"""Real packets waiting in a paced Nym client above which IP packets wait before it, where they can still be
+bundled and superseded: those of 80 ms at the official pace."""
 
 IP_LANE = connection_lane(0)
 """IP packets take turns with raw messages, which have the general lane."""
@@ -120,6 +124,7 @@ class Driver:
         on_slept: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         self.nym = nym
+        self._nym_target = UPLINK_TARGET if nym.config.disable_poisson else NYM_QUEUE_TARGET
         self.gateway = gateway
         self.ipr: IprClient | None = None
         self.stack: Stack | None = None
@@ -386,6 +391,7 @@ class Driver:
         self.link.handle_timer(now)
         self.nym.handle_timer(now)
         if self.ipr is not None:
+            self.ipr.path_delay = self.nym.path_delay
             self.ipr.handle_timer(now)
         if self.stack is not None:
             self.stack.handle_timer(now)
@@ -451,7 +457,7 @@ class Driver:
     # -- out -----------------------------------------------------------------------------------------------
 
     def _send(self, now: float) -> None:
-        nym, ipr = self.nym, self.ipr
+        nym, ipr, link = self.nym, self.ipr, self.link
         if ipr is not None and self._exit is not None:
             room = self._room()
             if self.stack is not None and room > 0:
@@ -459,7 +465,7 @@ class Driver:
                 if packets:
                     self._stats.ip_packets_out += len(packets)
                     ipr.send_packets(packets, now)
-            for message in ipr.messages_to_send(now, max(room, 4)):
+            for message in ipr.messages_to_send(now, self._nym_target - self._queued()):
                 nym.send(
                     self._exit,
                     message.data,
@@ -468,15 +474,19 @@ class Driver:
                     anonymous=True,
                     lane=IP_LANE,
                 )
-        link = self.link
         if link.has_room():
             for packet in nym.packets_to_send(now, PACKETS_PER_TURN, backlog=link.backlog()):
                 self.gateway.send_packet(packet)
         link.flush(now)
 
+    def _queued(self) -> int:
+        """Packets in the Nym client, those of raw messages left out: they have their own turns."""
+        return self.nym.queued() - self.nym.queued_in(GENERAL)
+
     def _room(self) -> int:
         """Packets that the stack may hand down now."""
-        return NYM_QUEUE_TARGET - self.nym.queued() + self.nym.queued_in(GENERAL)
+        waiting = self.ipr.queued() if self.ipr is not None else 0
+        return UPLINK_TARGET - self._queued() - waiting
 
     # -- the end -------------------------------------------------------------------------------------------
 

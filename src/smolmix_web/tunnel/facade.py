@@ -24,6 +24,7 @@ from smolmix_web.fetch import CookieJar, FetchRequest, FetchResponse, FetchTimeo
 from smolmix_web.fetch.request import RedirectMode
 from smolmix_web.fetch.timeouts import during
 from smolmix_web.ipr.client import IprClient, IprClientConfig
+from smolmix_web.net.pure_acks import drop_superseded
 from smolmix_web.nym.config import ClientConfig
 from smolmix_web.options import TunnelOptions
 from smolmix_web.platform import Platform, current_platform
@@ -48,6 +49,7 @@ from smolmix_web.tunnel.exit_session import ExitSession, make_stack
 from smolmix_web.tunnel.exits import ExitFinder
 from smolmix_web.tunnel.mix_client import MixClient, numbers
 from smolmix_web.tunnel.timing import TunnelTiming, deadline
+from smolmix_web.tunnel.uplink import UplinkConfig
 from smolmix_web.websocket import WebSocketClient, WebSocketRequest, WebSocketSettings
 
 logger = logging.getLogger("smolmix_web.tunnel")
@@ -72,9 +74,11 @@ class Tunnel:
         *,
         traffic: ClientConfig | None = None,
         timing: TunnelTiming | None = None,
+        uplink: UplinkConfig | None = None,
     ) -> None:
         """Use :meth:`connect`."""
         self.options = options
+        self._uplink = uplink or UplinkConfig()
         self.timing = timing or TunnelTiming()
         self.state = TunnelState.CONNECTING
         self.state_reason = "not connected yet"
@@ -106,6 +110,7 @@ class Tunnel:
         on_event: Observer | None = None,
         traffic: ClientConfig | None = None,
         timing: TunnelTiming | None = None,
+        uplink: UplinkConfig | None = None,
     ) -> Tunnel:
         """Set a tunnel up and wait until it is ready.
 
@@ -113,6 +118,7 @@ class Tunnel:
         :param on_event: called with every :class:`StateChange` and :class:`Progress`.
         :param traffic: delays, pacing and cover instead of what ``options`` say (measurements, experiments).
         :param timing: deadlines and intervals other than the defaults.
+        :param uplink: how IP packets are put into messages (measurements, experiments).
         :raises OptionError: an option cannot be used.
         :raises StorageError: the stored keys cannot be opened.
         :raises DirectoryError, DirectoryUnavailable: no usable directory.
@@ -125,6 +131,7 @@ class Tunnel:
             on_event,
             traffic=traffic,
             timing=timing,
+            uplink=uplink,
         )
         logger.info("setting up (directory %s)", tunnel.options.network)
         try:
@@ -239,8 +246,11 @@ class Tunnel:
                 connect_timeout=timeout,
                 probe_after=self.timing.exit_probe,
                 silence_limit=self.timing.exit_silence,
+                bundling=self._uplink.bundling,
+                thrifty_surbs=self._uplink.thrifty_surbs,
             ),
             random_bytes=self._platform.random_bytes,
+            thin=drop_superseded if self._uplink.drop_superseded else None,
         )
         connected = await driver.connect_exit(
             choice.address, ipr, lambda answer: make_stack(self.options, self._platform, answer)

@@ -6,7 +6,7 @@ import heapq
 import itertools
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from smolmix_web.ipr.client import IprClient, IprClientConfig
@@ -61,6 +61,7 @@ class Mixnet:
         exit_version: str | None = "1.37.0",
         config: IprClientConfig | None = None,
         tag: bytes | None = None,
+        thin: Callable[[Sequence[bytes]], list[bytes]] | None = None,
     ) -> tuple[bytes, IprClient]:
         tag = tag or self.random.randbytes(16)
         client = IprClient(
@@ -68,15 +69,20 @@ class Mixnet:
             unix_time=lambda: JUNE_2026 + self.now,
             config=config,
             random_bytes=self.random.randbytes,
+            thin=thin,
         )
         self.clients[tag] = client
         self.events[tag] = []
         return tag, client
 
     def connected_client(
-        self, *, config: IprClientConfig | None = None, exit_version: str | None = "1.37.0"
+        self,
+        *,
+        config: IprClientConfig | None = None,
+        exit_version: str | None = "1.37.0",
+        thin: Callable[[Sequence[bytes]], list[bytes]] | None = None,
     ) -> tuple[bytes, IprClient, Connected]:
-        tag, client = self.add_client(config=config, exit_version=exit_version)
+        tag, client = self.add_client(config=config, exit_version=exit_version, thin=thin)
         client.start(self.now)
         self.run(2.0)
         connected = self.events[tag].pop()

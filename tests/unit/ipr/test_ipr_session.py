@@ -1,5 +1,6 @@
 """Client and server engines over a fake mixnet, on a virtual clock."""
 
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -426,6 +427,55 @@ def test_a_dead_exit_is_noticed_once_per_silence() -> None:
     client.ping(mixnet.now)
     mixnet.run(21.0)
     assert len(mixnet.events[tag]) == 2
+
+
+def test_a_slow_network_makes_silence_longer() -> None:
+    mixnet = Mixnet()
+    tag, client, connected = mixnet.connected_client()
+    client.path_delay = 3.0
+    mixnet.up = False
+    client.send_packets([udp_packet(connected.ipv4, RESOLVER, 53, b"q")], mixnet.now)
+    mixnet.run(31.0)
+    assert ExitSilent not in [type(event) for event in mixnet.events[tag]]
+    mixnet.run(2.0)
+    assert ExitSilent in [type(event) for event in mixnet.events[tag]]
+
+
+def test_silence_that_was_our_own_does_not_count() -> None:
+    """Told or not: after an interruption of our link the exit has its whole time again."""
+    mixnet = Mixnet()
+    tag, client, connected = mixnet.connected_client()
+    mixnet.up = False
+    client.send_packets([udp_packet(connected.ipv4, RESOLVER, 53, b"q")], mixnet.now)
+    for _ in range(2):
+        mixnet.run(19.0)
+        assert ExitSilent not in [type(event) for event in mixnet.events[tag]]
+        client.restart_silence(mixnet.now)
+    mixnet.run(21.0)
+    assert [type(event) for event in mixnet.events[tag]].count(ExitSilent) == 1
+    client.restart_silence(mixnet.now)
+    mixnet.run(21.0)
+    assert [type(event) for event in mixnet.events[tag]].count(ExitSilent) == 2
+
+
+def test_packets_that_wait_can_be_thinned() -> None:
+    asked: list[int] = []
+
+    def every_other(packets: Sequence[bytes]) -> list[bytes]:
+        asked.append(len(packets))
+        return list(packets)[::2]
+
+    mixnet = Mixnet()
+    _, client, connected = mixnet.connected_client(thin=every_other)
+    packets = [udp_packet(connected.ipv4, RESOLVER, 53, bytes([number])) for number in range(5)]
+    client.send_packets(packets[:1], mixnet.now)
+    mixnet.run(1.0)
+    assert asked == []
+    client.send_packets(packets[1:], mixnet.now)
+    mixnet.run(1.0)
+    assert asked == [4]
+    assert client.stats.packets_superseded == 2
+    assert uplink(mixnet) == [packets[0], packets[1], packets[3]]
 
 
 def test_an_idle_session_is_not_a_silent_one() -> None:
