@@ -127,6 +127,10 @@ LaunchBrowser = Callable[[list[str]], Awaitable[Browser]]
 _client_numbers = itertools.count(1)
 
 
+QUIET = {"disablePoissonTraffic": True, "disableCoverTraffic": True}
+"""Options of a set-up for tests in which traffic of its own makes no difference: it costs two processors."""
+
+
 def fresh_client_id() -> str:
     """Names a client that no gateway knows."""
     return f"official-{next(_client_numbers)}"

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from official_page import NODE_MODULES, OfficialPage, PackageSite, fresh_client_id
+from official_page import NODE_MODULES, QUIET, OfficialPage, PackageSite, fresh_client_id
 from playwright.async_api import Browser
 from swapped_root import MODULE, SwappedRoot
 
@@ -46,7 +46,7 @@ async def trusting(browser: Browser, swapped_root: SwappedRoot) -> AsyncIterator
     context = await browser.new_context()
     official = OfficialPage(await context.new_page())
     await official.load(url)
-    await official.setup(clientId=fresh_client_id(), disablePoissonTraffic=True, disableCoverTraffic=True)
+    await official.setup(clientId=fresh_client_id(), **QUIET)
     yield official
     await official.disconnect()
     await context.close()
