@@ -355,12 +355,13 @@ class Driver:
             await asyncio.sleep(0)  # others get their turn: the reader, the user's tasks
             return
         self._wanted_at = due = min(self._poll_at(now), now + LONGEST_SLEEP)
+        # Headers and reply blocks made in the gaps leave only a payload to encrypt when a tick is due.
+        while due - self.now() > IDLE_WORTH_USING and self.nym.prepare_ahead(now, 1):
+            await asyncio.sleep(0)
+            if self._wake.is_set() or self.link.has_input:
+                return
         delay = due - self.now()
         if delay <= 0:
-            await asyncio.sleep(0)
-            return
-        if delay > IDLE_WORTH_USING and self.nym.prepare_ahead(now, 1):
-            # Headers and reply blocks made in the gaps leave only a payload to encrypt when a tick is due.
             await asyncio.sleep(0)
             return
         # Not wait_for: in CPython 3.11 it can swallow a cancellation that meets a wake-up.
