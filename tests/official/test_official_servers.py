@@ -18,7 +18,7 @@ from smolmix_web.localnet.exit_node import ExitNode
 from smolmix_web.localnet.exit_service import ExitConfig
 from smolmix_web.localnet.gateway_node import GatewayNode
 from smolmix_web.localnet.impairment import ImpairmentConfig
-from smolmix_web.localnet.network import LocalNetworkConfig
+from smolmix_web.localnet.network import ALL_ROLES, DIRECTORY, LocalNetworkConfig
 from smolmix_web.localnet.testnet.web import content
 from smolmix_web.localnet.world import LocalWorld
 from smolmix_web.nym.packets import PacketVersion
@@ -108,4 +108,11 @@ async def test_bad_links_and_newer_frames(visit: Visit):
     """Links that lose 1 % of their packets and let others overtake; frames of version 8."""
     bad = ImpairmentConfig(loss=0.01, reorder=0.05, seed=5)
     official, _ = await visit(LocalNetworkConfig(impairment=bad, frame_version=PacketVersion.KEY_ROTATION))
+    await set_up_and_use(official)
+
+
+async def test_encrypted_links_between_nodes(visit: Visit):
+    """The noise keys that nodes then announce are of no concern to a browser, and do not disturb it."""
+    nodes = frozenset(ALL_ROLES) - {DIRECTORY}
+    official, _ = await visit(LocalNetworkConfig(noise=nodes))
     await set_up_and_use(official)
