@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup chromium servers demo test lint types js unit bench clean
+.PHONY: help setup chromium servers demo test lint types js unit bench soak clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -47,10 +47,13 @@ js: setup
 	npm run --silent check
 
 unit: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: setup chromium ## print the benchmark tables (CPython and headless Chromium)
 	$(BIN)/python -m bench
+
+soak: setup ## 30 minutes of mixed traffic over a network that keeps breaking (MINUTES=n for another length)
+	$(BIN)/python bench/soak.py --minutes $(or $(MINUTES),30)
 
 clean: ## remove everything that the other commands made
 	rm -rf $(VENV) node_modules build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
