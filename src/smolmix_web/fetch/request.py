@@ -62,11 +62,31 @@ def parse_url(url: str, field_name: str = "url") -> tuple[str, Origin, str]:
     if port == 0:
         raise OptionError(field_name, "port 0 cannot be connected to")
     origin = Origin(scheme, host.lower(), port if port is not None else _DEFAULT_PORTS[scheme])
-    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
+    path = quote(_without_dots(parts.path or "/"), safe="/%:@!$&'()*+,;=~-._")
     query = quote(parts.query, safe="/?%:@!$&'()*+,;=~-._[]|^`{}")
     target = f"{path}?{query}" if query else path
     clean = urlunsplit((scheme, origin.authority, path, query, ""))
     return clean, origin, target
+
+
+def _without_dots(path: str) -> str:
+    """RFC 3986 section 5.2.4; ``%2e`` counts as a dot, as the URL standard has it."""
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for number, segment in enumerate(segments, 1):
+        plain = segment.lower().replace("%2e", ".")
+        if plain == ".." and kept:
+            kept.pop()
+        if plain not in (".", ".."):
+            kept.append(segment)
+        elif number == len(segments):
+            kept.append("")
+    return "/" + "/".join(kept)
+
+
+def _from_header(location: str) -> str:
+    """A Location; its bytes beyond ASCII are percent-encoded one by one, as browsers do."""
+    return "".join(char if ord(char) < 128 else f"%{ord(char):02X}" for char in location)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +129,7 @@ class FetchRequest:
         :raises RedirectError: the target is not fetchable, would leave TLS, or needs a body that is gone.
         """
         try:
-            url, origin, target = parse_url(urljoin(self.url, location), "location")
+            url, origin, target = parse_url(urljoin(self.url, _from_header(location)), "location")
         except (OptionError, ValueError) as error:
             raise RedirectError(f"redirect to a URL that cannot be fetched: {error}") from error
         if self.origin.scheme == "https" and origin.scheme == "http":

@@ -101,3 +101,26 @@ def test_any_text_as_url_is_parsed_or_refused(text: str) -> None:
     assert target.startswith("/")
     assert target.isascii()
     assert not set(target) & set(" \r\n\t#")
+
+
+@pytest.mark.parametrize(
+    ("path", "clean"),
+    [
+        ("/a/./b/../../c", "/c"),
+        ("/..", "/"),
+        ("/../../x", "/x"),
+        ("/a/b/..", "/a/"),
+        ("/a/.", "/a/"),
+        ("/a/%2e%2E/b", "/b"),
+        ("/a//b/../c", "/a//c"),
+        ("/...", "/..."),
+        ("", "/"),
+    ],
+)
+def test_dot_segments_are_resolved(path: str, clean: str) -> None:
+    assert FetchRequest.create(f"http://site.test{path}").target == clean
+
+
+def test_a_location_beyond_ascii_keeps_its_bytes() -> None:
+    request = FetchRequest.create("http://site.test/")
+    assert request.redirected(302, "/caf\xc3\xa9").target == "/caf%C3%A9"
