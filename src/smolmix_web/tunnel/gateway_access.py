@@ -17,7 +17,7 @@ from smolmix_web.directory.errors import DirectoryError
 from smolmix_web.directory.selection import choose_gateway, gateway_url
 from smolmix_web.errors import NetworkError, RemoteProtocolError
 from smolmix_web.gateway.client import GatewayClient
-from smolmix_web.gateway.errors import RegistrationLost
+from smolmix_web.gateway.errors import GatewayRefused, RegistrationLost
 from smolmix_web.nym import base58
 from smolmix_web.nym.client import NymClient
 from smolmix_web.nym.config import ClientConfig
@@ -32,6 +32,10 @@ from smolmix_web.tunnel.network_view import NetworkView
 from smolmix_web.tunnel.timing import TunnelTiming, deadline
 
 logger = logging.getLogger("smolmix_web.tunnel")
+
+BUSY_PAUSE = 1.5
+"""Seconds until a refused session is tried again: timestamps of authentications grow by whole seconds, and
+a gateway finds out within one second that the old session's peer is gone (spec/gateway.md 12.1)."""
 
 ATTEMPTS = 3
 """Gateways tried in one round."""
@@ -159,6 +163,11 @@ class GatewayAccess:
         except RegistrationLost as error:
             logger.info("registering again: %s", error)
             return await self._open(stored.gateway, stored.url, None)
+        except GatewayRefused as error:
+            # A page that reloads at once: its timestamp is not newer yet, or its old session seems alive.
+            logger.info("once more in a moment: %s", error)
+            await asyncio.sleep(BUSY_PAUSE)
+            return await self._open(stored.gateway, stored.url, stored.shared_key)
 
     async def _open_new(self, failed: set[bytes]) -> GatewaySession:
         problem: BaseException | None = None
