@@ -166,7 +166,7 @@ class IprClient:
         self._pinged = False
         self._silence_told = False
         self.path_delay = 0.0
-        """Seconds by which the mixnet is slower at present than usual; the caller keeps it up to date. Silence
+        """Seconds by which the mixnet is slower now than usual; the caller keeps it up to date. Silence
         is judged more patiently by it: a slow network is no dead exit."""
 
     def __repr__(self) -> str:
