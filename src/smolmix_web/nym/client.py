@@ -114,12 +114,16 @@ class NymClient:
     def set_key_rotation(self, info: KeyRotationInfo, now: float, unix_time: float) -> None:
         """Epochs of the network, so that held SURBs are replaced and thrown away in time (sphinx.md 26).
 
+        May be told again at any time, however often.
+
         :param unix_time: seconds since 1970 at ``now``.
         """
+        if self._rotation is None:
+            self._surb_refresh = SurbRefresh(info.rotation_at(unix_time))
         self._rotation = info
         self._unix_offset = unix_time - now
-        self._surb_refresh = SurbRefresh(info.rotation_at(unix_time))
-        self._rotation_poll_at = now + info.poll_interval
+        # Never later than it was: who is told more often than it polls would never poll.
+        self._rotation_poll_at = min(self._rotation_poll_at, now + info.poll_interval)
 
     # Messages out ------------------------------------------------------------------------------------------
 

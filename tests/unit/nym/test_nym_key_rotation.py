@@ -106,6 +106,26 @@ def test_held_surbs_are_replaced_after_the_switch() -> None:
     assert bob.surbs_held(tag) == 0, "the clock says rotation 2 while the SURBs are of rotation 1"
 
 
+def test_surbs_are_replaced_however_often_the_epochs_are_told() -> None:
+    """An exit hears of them with every announcement, every few seconds; a poll is due every 50 seconds."""
+    net = Mixnet()
+    alice, bob = net.add_client("alice"), net.add_client("bob", gateway=1)
+    bob.set_key_rotation(INFO, net.now, net.unix_time)
+    alice.send(bob.address, b"open", net.now, reply_surbs=25)
+    net.run(3.0)
+    tag = tag_of(net, "bob")
+    assert bob.surbs_held(tag) == 25
+    while net.now < 870:
+        epoch = INFO.epoch_at(net.unix_time)
+        start = UNIX_EPOCH + (epoch - 100) * EPOCH
+        told = replace(INFO, current_absolute_epoch_id=epoch, current_epoch_start=start)
+        bob.set_key_rotation(told, net.now, net.unix_time)
+        net.epoch_id = epoch
+        refresh(net, bob)
+        net.run(5.0)
+    assert bob.surbs_held(tag) == 0
+
+
 def test_refresh_asks_for_as_many_as_were_held() -> None:
     net = Mixnet()
     alice, bob = net.add_client("alice"), net.add_client("bob", gateway=1)
