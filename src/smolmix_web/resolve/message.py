@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,9 @@ MAX_UDP_PAYLOAD = 1232
 
 MAX_TTL = 86_400  # seconds; a longer one is of no use to a page's tunnel
 _MAX_CNAMES = 8  # links followed inside one answer, as the existing packages do between answers
+
+
+_LABEL = re.compile(rb"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,9 @@ def parse_name(host: str) -> dns.name.Name:
         raise OptionError("host", f"{host!r} is not a host name") from error
     if name == dns.name.root:
         raise OptionError("host", "the name is empty")
+    # DNS carries any bytes in a label, but hosts are made of these (RFC 1123 section 2.1, and "_").
+    if not all(_LABEL.fullmatch(label) for label in name.labels[:-1]):
+        raise OptionError("host", f"{host!r} is not a host name")
     return name
 
 
