@@ -80,7 +80,7 @@ class Problems(list[str]):
             return
         for key, value in wanted.items():
             if key == "misuse":
-                if error.get("code") != "BAD_OPTION" and error.get("name") != "TypeError":
+                if error.get("code") not in ("BAD_OPTION", None) or error.get("name") == "AbortError":
                     self.append(f"error is not about an argument: {error}")
             elif key == "field":
                 if not str(error.get("message")).startswith(f"{value}:"):

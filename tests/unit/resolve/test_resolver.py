@@ -447,7 +447,21 @@ async def test_a_broken_tcp_retry_is_a_failed_resolution() -> None:
         await names.resolve("www.test")
 
 
-@pytest.mark.parametrize("host", ["", ".", "a..b", "x" * 64 + ".test", "a" * 300, "\ud800.test"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        ".",
+        "a..b",
+        "a b.test",
+        "a/b.test",
+        "a\x00.test",
+        "a%.test",
+        "x" * 64 + ".test",
+        "a" * 300,
+        "\ud800.test",
+    ],
+)
 async def test_what_is_not_a_host_name_is_refused_by_name(host: str) -> None:
     with pytest.raises(OptionError, match="host"):
         await Server().resolver().resolve(host)
