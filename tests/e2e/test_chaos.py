@@ -160,6 +160,23 @@ async def test_the_only_exit_is_waited_for(world: LocalWorld, make_tunnel: MakeT
     assert tunnel.state is TunnelState.READY
 
 
+async def test_an_exit_that_forgot_us_is_connected_to_again(
+    world: LocalWorld, make_tunnel: MakeTunnel
+) -> None:
+    """It answers pings as if nothing had happened, and drops our packets without a word."""
+    states = States()
+    entry = identity(world, "entry")
+    tunnel = await make_tunnel(world, on_event=states, timing=QUICK, preferred_gateway=entry)
+    stream = await tunnel.open_connection("echo.test", 7)
+    await world.network.kill("exit")
+    await world.network.restart("exit")
+    await stream.write(b"are you still there?")
+    with pytest.raises(TunnelClosed, match="exit"):
+        await stream.read()
+    assert await works(tunnel)
+    assert states[1:] == [TunnelState.READY, TunnelState.RECONNECTING, TunnelState.READY]
+
+
 async def test_silence_while_the_gateway_is_away_is_not_the_exits(
     world: LocalWorld, make_tunnel: MakeTunnel
 ) -> None:

@@ -11,7 +11,9 @@ A connect goes: Open frame with ten SURBs, connect request of version 10 where t
 and after 15 seconds of silence one of version 9 on the same stream. The protocol acknowledges nothing, so a
 dead exit can only be told by silence: when something was sent and nothing came back for a while, the engine
 pings the exit, and when that stays unanswered too it says :class:`ExitSilent` (once per silence; it goes on
-listening).
+listening). An exit that restarted, or dropped us as idle, answers pings and discards our packets without a
+word. So with ``session_probe`` the first packet of a session is a keep-alive; where an exit answers it, from
+then on only what proves the session counts as an answer, and a keep-alive takes the ping's place.
 
 Sources: ipr.md sections 8 to 10; numbers that the published client does not have are marked "ours".
 """
@@ -91,6 +93,8 @@ class IprClientConfig:
     # Ours. Silence after which the exit is pinged, and after which it is called silent.
     probe_after: float | None = 6.0
     silence_limit: float | None = 20.0
+    # Ours. Do not take an answered ping for a living session, where that can be told apart.
+    session_probe: bool = False
 
 
 class IprState(Enum):
@@ -165,6 +169,8 @@ class IprClient:
         self._unanswered_since: float | None = None
         self._pinged = False
         self._silence_told = False
+        # Whether this exit has answered a keep-alive of this session.
+        self._answers_keepalives = False
         self.path_delay = 0.0
         """Seconds by which the mixnet is slower now than usual; the caller keeps it up to date. Silence
         is judged more patiently by it: a slow network is no dead exit."""
@@ -183,6 +189,7 @@ class IprClient:
         self._packets.clear()
         self._frames.clear()
         self._unanswered_since = None
+        self._answers_keepalives = False
         self._last_received = now
         self._send_frame(StreamMessageType.OPEN, b"", self.config.open_reply_surbs)
         self._connect(self._preferred_version, now)
@@ -340,7 +347,9 @@ class IprClient:
         ):
             self.stats.ignored += 1
             return
-        self._heard(now)
+        self.stats.messages_received += 1
+        self._last_received = now
+        self._answered()
         if isinstance(response, ConnectFailure):
             self._end(Denied(str(response)))
             return
@@ -350,9 +359,12 @@ class IprClient:
         self._last_packet_sent = now
         mtu = DEFAULT_MTU if response.mtu is None else max(response.mtu, MINIMUM_MTU)
         self._events.append(Connected(response.ips.ipv4, response.ips.ipv6, mtu, version))
+        if self.config.session_probe:
+            self._send_keepalive(now)
 
     def _receive_in_session(self, response: Response, now: float) -> None:
-        self._heard(now)
+        self.stats.messages_received += 1
+        self._last_received = now
         match response:
             case DataResponse(_, bundle):
                 packets, complete = split_bundle(bundle)
@@ -361,18 +373,23 @@ class IprClient:
                 packets = [packet for packet in packets if packet]
                 self.stats.packets_received += len(packets)
                 self._events.extend(map(PacketReceived, packets))
+                if self.config.session_probe and not self._answers_keepalives:
+                    self._answers_keepalives = any(map(keepalive.is_answer, packets))
+                self._answered()
             case Info(_, _, ExitPolicyFilterCheckFailed(destination), _):
-                if destination != f"{keepalive.DESTINATION}:0":
+                if destination == f"{keepalive.DESTINATION}:0":
+                    self._answers_keepalives = self.config.session_probe
+                else:
                     self.stats.policy_denials += 1
                     self._events.append(PolicyDenied(destination, *_parse_destination(destination)))
+                self._answered()
             case UnrequestedDisconnect():
                 self._end(Disconnected(str(response)))
             case _:  # pong, health, other infos, late connect responses: a sign of life and no more
-                pass
+                if not self._answers_keepalives:
+                    self._answered()
 
-    def _heard(self, now: float) -> None:
-        self.stats.messages_received += 1
-        self._last_received = now
+    def _answered(self) -> None:
         self._unanswered_since = None
         self._pinged = False
         self._silence_told = False
@@ -408,10 +425,16 @@ class IprClient:
             self._events.append(ExitSilent(now - self._unanswered_since))
         if _is_due(self._probe_at(), now):
             self._pinged = True
-            self._send_ping(now)
+            if self._answers_keepalives:
+                self._send_keepalive(now)
+            else:
+                self._send_ping(now)
         if _is_due(self._keepalive_at(), now):
-            self.stats.keepalives_sent += 1
-            self.send_packets([keepalive.keepalive_packet(self._ipv4, self.stats.keepalives_sent)], now)
+            self._send_keepalive(now)
+
+    def _send_keepalive(self, now: float) -> None:
+        self.stats.keepalives_sent += 1
+        self.send_packets([keepalive.keepalive_packet(self._ipv4, self.stats.keepalives_sent)], now)
 
     def _handle_connect_timer(self, now: float) -> None:
         if now < self._connect_deadline:

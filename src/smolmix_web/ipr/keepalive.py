@@ -19,7 +19,9 @@ DESTINATION = IPv4Address("8.8.8.8")
 _IPV4 = struct.Struct(">BBHHHBBH4s4s")
 _ICMP = struct.Struct(">BBHHH")
 _ICMP_PROTOCOL = 1
+_ECHO_REPLY = 0
 _ECHO_REQUEST = 8
+_TIME_EXCEEDED = 11
 
 
 def keepalive_packet(source: IPv4Address, sequence: int) -> bytes:
@@ -31,6 +33,18 @@ def keepalive_packet(source: IPv4Address, sequence: int) -> bytes:
     fields = (0x45, 0, total, sequence, 0, 1, _ICMP_PROTOCOL)
     checksum = _checksum(_IPV4.pack(*fields, 0, source.packed, DESTINATION.packed))
     return _IPV4.pack(*fields, checksum, source.packed, DESTINATION.packed) + message
+
+
+def is_answer(packet: bytes) -> bool:
+    """Whether an IP packet answers a keep-alive: time exceeded that quotes it, or an echo reply of its
+    destination."""
+    if len(packet) < 28 or packet[0] != 0x45 or packet[9] != _ICMP_PROTOCOL:
+        return False
+    kind = packet[20]
+    if kind == _ECHO_REPLY:
+        return packet[12:16] == DESTINATION.packed
+    # RFC 792: eight bytes of ICMP header, then the header of the packet and eight bytes of it.
+    return kind == _TIME_EXCEEDED and packet[37:38] == b"\1" and packet[44:48] == DESTINATION.packed
 
 
 def _checksum(data: bytes) -> int:

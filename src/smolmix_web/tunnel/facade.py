@@ -246,6 +246,7 @@ class Tunnel:
                 connect_timeout=timeout,
                 probe_after=self.timing.exit_probe,
                 silence_limit=self.timing.exit_silence,
+                session_probe=True,
                 bundling=self._uplink.bundling,
                 thrifty_surbs=self._uplink.thrifty_surbs,
             ),

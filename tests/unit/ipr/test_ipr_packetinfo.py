@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from smolmix_web.errors import MalformedError
-from smolmix_web.ipr.keepalive import keepalive_packet
+from smolmix_web.ipr.keepalive import is_answer, keepalive_packet
 from smolmix_web.ipr.packetinfo import ICMP, ICMPV6, TCP, UDP, destination_of, inspect_packet
 
 V4 = (IPv4Address("10.0.0.2").packed, IPv4Address("9.9.9.9").packed)
@@ -82,3 +82,35 @@ def test_the_keep_alive_is_a_valid_echo_request_that_dies_at_the_exit() -> None:
     for part in (packet[:20], packet[20:]):
         total = sum(struct.unpack(f">{len(part) // 2}H", part))
         assert (total & 0xFFFF) + (total >> 16) == 0xFFFF
+
+
+def test_answers_to_keep_alives_are_told_from_other_packets() -> None:
+    sent = keepalive_packet(IPv4Address("10.0.3.4"), 7)
+    ours, kernel = sent[12:16], IPv4Address("10.0.0.1").packed
+
+    def icmp(source: bytes, kind: int, body: bytes) -> bytes:
+        return (
+            struct.pack(">BBHHHBBH", 0x45, 0, 28 + len(body), 0, 0, 64, 1, 0)
+            + source
+            + ours
+            + bytes((kind, 0, 0, 0, 0, 0, 0, 0))
+            + body
+        )
+
+    reply, exceeded = icmp(sent[16:20], 0, b""), icmp(kernel, 11, sent)
+    assert is_answer(reply)
+    assert is_answer(exceeded)
+    elsewhere = sent[:16] + IPv4Address("9.9.9.9").packed + sent[20:]
+    others = [
+        b"",
+        sent,
+        reply[:27],
+        exceeded[:47],
+        icmp(kernel, 0, b""),
+        icmp(kernel, 3, sent),
+        icmp(kernel, 11, elsewhere),
+        icmp(kernel, 11, sent[:9] + b"\x11" + sent[10:]),
+        b"\x60" + reply[1:],
+        reply[:9] + b"\x06" + reply[10:],
+    ]
+    assert [is_answer(packet) for packet in others] == [False] * len(others)

@@ -22,7 +22,8 @@ from smolmix_web.ipr.events import (
 from smolmix_web.ipr.lp import StreamFrame, StreamMessageType, emit_stream_frame, parse_stream_frame
 from smolmix_web.ipr.requests import ConnectRequest, DataRequest, parse_request
 from smolmix_web.ipr.responses import DropReason, Info, UnrequestedDisconnect, emit_response, parse_response
-from smolmix_web.ipr.server import IprServerConfig
+from smolmix_web.ipr.routable import IpAddress
+from smolmix_web.ipr.server import IprServer, IprServerConfig
 
 
 def uplink(mixnet: Mixnet) -> list[bytes]:
@@ -427,6 +428,41 @@ def test_a_dead_exit_is_noticed_once_per_silence() -> None:
     client.ping(mixnet.now)
     mixnet.run(21.0)
     assert len(mixnet.events[tag]) == 2
+
+
+PROBING = IprClientConfig(session_probe=True, keepalive_interval=None)
+
+
+def no_pings_outside(_: IpAddress, port: int) -> bool:
+    """A policy under which an exit answers keep-alives with a denial."""
+    return port != 0
+
+
+def test_an_exit_that_forgot_the_session_is_not_alive_because_it_answers_pings() -> None:
+    mixnet = Mixnet(allows=no_pings_outside)
+    tag, client, connected = mixnet.connected_client(config=PROBING)
+    for _ in range(20):  # nobody answers, and the session lives
+        client.send_packets([udp_packet(connected.ipv4, RESOLVER, 53, b"")], mixnet.now)
+        mixnet.run(2.0)
+    assert mixnet.events[tag] == []
+    mixnet.server = IprServer(allows=no_pings_outside, random_bytes=mixnet.random.randbytes)  # a restart
+    for _ in range(10):
+        client.send_packets([udp_packet(connected.ipv4, RESOLVER, 53, b"")], mixnet.now)
+        client.ping(mixnet.now)
+        mixnet.run(2.0)
+    assert mixnet.now - client.last_received < 3  # pongs
+    mixnet.run(2.0)
+    assert [type(event) for event in mixnet.events[tag]] == [ExitSilent]
+
+
+def test_where_keep_alives_are_not_answered_pings_have_to_do() -> None:
+    mixnet = Mixnet()
+    tag, client, connected = mixnet.connected_client(config=PROBING)
+    for _ in range(20):
+        client.send_packets([udp_packet(connected.ipv4, RESOLVER, 53, b"")], mixnet.now)
+        mixnet.run(2.0)
+    assert mixnet.events[tag] == []
+    assert client.stats.pings_sent > 0
 
 
 def test_a_slow_network_makes_silence_longer() -> None:
