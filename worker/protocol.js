@@ -11,11 +11,12 @@
  */
 
 /** Raised whenever a kind or a field changes; page and worker files of two builds must not be mixed. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /**
  * Page to worker. `data` of an upload is null at the end of the body; `error` says that the page's stream broke.
  * `body` of a fetch is null, the whole body, or `'stream'`: then the worker asks for it with `demand`.
+ * `mixSend` without `replySurbs` sends a plain message; `mixReceive` waits for the next message.
  *
  * @typedef {object} ToWorkerMap
  * @property {{id: number, version: number, assets: string, provider: ProviderChoice}} boot
@@ -31,6 +32,9 @@ export const PROTOCOL_VERSION = 1;
  * @property {{id: number, target: number}} socketReceive
  * @property {{id: number, target: number, text: string | null, data: ArrayBuffer | null}} socketSend
  * @property {{id: number, target: number, code: number | null, reason: string}} socketClose
+ * @property {{id: number, recipient: string, data: ArrayBuffer, replySurbs: number | null}} mixSend
+ * @property {{id: number, senderTag: string, data: ArrayBuffer}} mixReply
+ * @property {{id: number}} mixReceive
  * @property {{target: number}} abort
  */
 
@@ -114,6 +118,9 @@ export const TO_WORKER = Object.freeze({
   socketReceive: ['id', 'target'],
   socketSend: ['id', 'target', 'text', 'data'],
   socketClose: ['id', 'target', 'code', 'reason'],
+  mixSend: ['id', 'recipient', 'data', 'replySurbs'],
+  mixReply: ['id', 'senderTag', 'data'],
+  mixReceive: ['id'],
   abort: ['target'],
 });
 
@@ -136,6 +143,7 @@ export function transferList(message) {
   let payload = null;
   if (message.kind === 'fetch') payload = message.body;
   else if (message.kind === 'upload' || message.kind === 'socketSend') payload = message.data;
+  else if (message.kind === 'mixSend' || message.kind === 'mixReply') payload = message.data;
   else if (message.kind === 'result') payload = message.value?.data;
   return payload instanceof ArrayBuffer ? [payload] : [];
 }

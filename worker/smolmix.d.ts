@@ -52,7 +52,10 @@ export interface MixTunnelOptions {
 
 export interface MixFetchInit {
   method?: string;
-  /** No header is forbidden; those you give win over the defaults. */
+  /**
+   * Those you give win over the defaults. None is forbidden; only what frames the message (`Content-Length`,
+   * `Transfer-Encoding`, `Connection` and their like) is left out.
+   */
   headers?: HeadersInit;
   /** A `ReadableStream` of `Uint8Array` chunks is uploaded as it is read. */
   body?: BodyInit | null;
@@ -129,6 +132,18 @@ export interface MixSocketTimeouts {
   /** The answer to a Ping. Default 60000. */
   pong?: number | null;
 }
+
+export interface MixSendOptions {
+  /** Ends the wait for the tunnel, or for room in its queue. What is queued is sent. */
+  signal?: AbortSignal | null;
+}
+
+export interface MixSendAnonymousOptions extends MixSendOptions {
+  /** Packets of answer that the recipient may send without asking for more, 0 to 500. Default 10. */
+  replySurbs?: number | null;
+}
+
+export type MixReplyOptions = MixSendOptions;
 
 export interface TunnelState {
   /**
@@ -210,6 +225,8 @@ export declare class MixTunnel {
   constructor(options?: MixTunnelOptions);
   /** `statechange`, `progress`, `stats` and `log`, each a `CustomEvent` with its particulars in `detail`. */
   readonly events: EventTarget;
+  /** Raw messages over this tunnel's gateway. */
+  readonly client: MixClient;
   setup(): Promise<void>;
   disconnect(): Promise<void>;
   getState(): Promise<TunnelState>;
@@ -294,3 +311,54 @@ export declare class MixWebSocket extends EventTarget {
   ): void;
   addEventListener(type: string, listener: EventListenerOrEventListenerObject, options?: boolean | AddEventListenerOptions): void;
 }
+
+/** A message arrived. `data` is an ArrayBuffer. */
+export declare class MixMessageEvent extends MessageEvent<ArrayBuffer> {
+  /** Base58 tag to `reply` to; null for plain messages and for replies. */
+  readonly senderTag: string | null;
+  /** Of a reply: the address that we had written to. Everybody else stays unknown. */
+  readonly sender: string | null;
+}
+
+export interface MixClientEventMap {
+  message: MixMessageEvent;
+}
+
+/**
+ * Raw messages between Nym addresses; no exit takes part. All calls need a tunnel that is set up and reject with
+ * `MixError` (codes `BAD_OPTION` with `field` `recipient`, `senderTag`, `data` or `replySurbs`; `UNREACHABLE`:
+ * the recipient's gateway is not in the network, or there are no reply SURBs of the sender; `TUNNEL_NOT_READY`),
+ * with `TypeError` for arguments of a wrong type, or with the signal's reason. A string is sent as UTF-8.
+ *
+ * Up to 1,024 messages (16 MiB) wait for the first listener for `message`. A message arrives once and whole, or not
+ * at all; order is not kept.
+ */
+export declare class MixClient extends EventTarget {
+  private constructor();
+  /** Our Nym address; it changes with the gateway. */
+  selfAddress(): Promise<string>;
+  /** Sends a plain message of at most 16 MiB. Resolves when it is queued; nothing tells of its arrival. */
+  send(recipient: string, data: string | ArrayBuffer | ArrayBufferView | Blob, options?: MixSendOptions): Promise<void>;
+  /** Sends a message that can be answered without telling by whom it is. */
+  sendAnonymous(
+    recipient: string,
+    data: string | ArrayBuffer | ArrayBufferView | Blob,
+    options?: MixSendAnonymousOptions,
+  ): Promise<void>;
+  /** Answers whoever sent the message with `senderTag`. An answer is not empty. */
+  reply(senderTag: string, data: string | ArrayBuffer | ArrayBufferView | Blob, options?: MixReplyOptions): Promise<void>;
+  onmessage: ((this: MixClient, event: MixMessageEvent) => any) | null;
+  addEventListener<K extends keyof MixClientEventMap>(
+    type: K,
+    listener: (this: MixClient, event: MixClientEventMap[K]) => any,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+}
+
+/** Raw messages over the shared tunnel's gateway, across all its lives. */
+export declare const mixClient: MixClient;

@@ -11,13 +11,15 @@
  */
 
 /** @import {MixAddress, MixFetchInit, MixResolveOptions, MixSocketOptions, MixTunnelOptions} from './smolmix.js' */
+/** @import {MixClient as MixClientType} from './smolmix.js' */
 /** @import {TunnelInfo, TunnelState, TunnelStats} from './smolmix.js' */
 
+import { MixClient, MixMessageEvent } from './client.js';
 import { MixError } from './errors.js';
 import { MixTunnel, sameOptions } from './tunnel.js';
 import { MixWebSocket, shared as sharedBySockets } from './websocket.js';
 
-export { MixError, MixTunnel, MixWebSocket };
+export { MixClient, MixError, MixMessageEvent, MixTunnel, MixWebSocket };
 
 /** @type {{tunnel: MixTunnel, options: MixTunnelOptions} | null} */
 let shared = null;
@@ -52,6 +54,7 @@ const ALIVE = ['connecting', 'ready', 'reconnecting'];
 /** @param {MixTunnelOptions} options */
 function adopt(options) {
   const tunnel = new MixTunnel(options);
+  tunnel.client = client;
   for (const name of ['statechange', 'progress', 'stats', 'log']) {
     tunnel.events.addEventListener(name, (event) => {
       if (shared?.tunnel === tunnel) tunnelEvents.dispatchEvent(copyEvent(/** @type {CustomEvent} */ (event)));
@@ -129,6 +132,15 @@ export const mixDNS = mixResolve;
 export function mixSocket(url, protocols, options) {
   return new MixWebSocket(url, protocols, options);
 }
+
+const client = new MixClient(() => (shared?.tunnel ?? idle).ready());
+
+/**
+ * Raw messages over the shared tunnel's gateway, across all its lives.
+ *
+ * @type {MixClientType}
+ */
+export const mixClient = client;
 
 /** Stands for the shared tunnel before there is one; every call on it fails as it should. */
 const idle = new MixTunnel();

@@ -10,6 +10,8 @@
 /** @import {EventName} from './protocol.js' */
 /** @import {ResponseHead} from './response.js' */
 
+import { abortable, abortableRequest } from './abortable.js';
+import { MixClient } from './client.js';
 import { MixError, fetchError } from './errors.js';
 import { WorkerLink } from './link.js';
 import { PROTOCOL_VERSION } from './protocol.js';
@@ -26,6 +28,9 @@ const PROVIDERS = ['auto', 'cryptography', 'npm'];
 export class MixTunnel {
   /** `statechange`, `progress`, `stats` and `log`, each a `CustomEvent` with its particulars in `detail`. */
   events = new EventTarget();
+
+  /** Raw messages over this tunnel's gateway. */
+  client = new MixClient(() => this.ready());
 
   #options;
   /** @type {WorkerLink | null} */
@@ -116,14 +121,7 @@ export class MixTunnel {
     const { fields, signal } = prepareResolve(host, options);
     signal?.throwIfAborted();
     const link = await abortable(this.ready(), signal);
-    const answer = link.request('resolve', fields);
-    const abort = () => link.abort(answer.id);
-    signal?.addEventListener('abort', abort);
-    try {
-      return await abortable(answer, signal);
-    } finally {
-      signal?.removeEventListener('abort', abort);
-    }
+    return abortableRequest(link, 'resolve', fields, signal);
   }
 
   /**
@@ -171,6 +169,7 @@ export class MixTunnel {
         provider: cryptoProvider ?? 'auto',
       });
       await link.request('setup', { options });
+      if (link === this.#link) this.client.attach(link);
     } catch (error) {
       this.#onFailure(link, /** @type {MixError} */ (error));
       throw error;
@@ -287,20 +286,4 @@ async function send(link, fields, stream, signal) {
   } finally {
     signal?.removeEventListener('abort', abort);
   }
-}
-
-/**
- * @template T
- * @param {Promise<T>} promise
- * @param {AbortSignal | null} signal
- * @returns {Promise<T>} rejects with the signal's reason as soon as it fires
- */
-function abortable(promise, signal) {
-  if (!signal) return promise;
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort);
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }

@@ -144,7 +144,7 @@ async def test_a_provider_that_was_not_built_in_is_named(mix: MixPage, providers
         await mix.page.route(
             "**/manifest.json",
             lambda route: route.fulfill(
-                json={"protocol": 1, "wheels": [], "files": {}, "providers": {"npm": {}}}
+                json={"protocol": 2, "wheels": [], "files": {}, "providers": {"npm": {}}}
             ),
         )
     answer = await mix.setup(cryptoProvider="cryptography")

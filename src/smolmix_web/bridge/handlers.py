@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Protocol, cast
 
+from smolmix_web.bridge.client_handlers import MixClientLike, serve_mix_request
 from smolmix_web.bridge.limits import fetch_timeouts
 from smolmix_web.bridge.messages import (
     STREAM,
@@ -25,6 +26,9 @@ from smolmix_web.bridge.messages import (
     FailureMessage,
     Fetch,
     Info,
+    MixReceive,
+    MixReply,
+    MixSend,
     Pull,
     Request,
     Resolve,
@@ -74,6 +78,9 @@ class Response(Protocol):
 
 class TunnelLike(Protocol):
     """The part of :class:`smolmix_web.tunnel.Tunnel` that is used here."""
+
+    @property
+    def mix_client(self) -> MixClientLike: ...
 
     def info(self) -> dict[str, Any]: ...
 
@@ -281,6 +288,8 @@ class Handlers:
                     return ResultMessage(message.id, {}, data=await self._pull(message))
                 case SocketOpen() | SocketReceive() | SocketSend() | SocketClose():
                     return await self._sockets.serve(message, self._open_tunnel())
+                case MixSend() | MixReply() | MixReceive():
+                    return await serve_mix_request(message, self._open_tunnel().mix_client)
         except Exception as error:
             failure = describe(error)
             if failure.code == "INTERNAL":

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 from smolmix_web.errors import LocalProtocolError, OptionError, SmolmixError
 from smolmix_web.fetch.request import RedirectMode
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 
 STREAM: Final = "stream"
 """Body of a fetch that is to be demanded part by part."""
@@ -127,25 +127,56 @@ class SocketClose:
 
 
 @dataclass(frozen=True, slots=True)
+class MixSend:
+    kind: ClassVar[str] = "mixSend"
+    id: int
+    recipient: str
+    data: bytes | None
+    reply_surbs: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MixReply:
+    kind: ClassVar[str] = "mixReply"
+    id: int
+    sender_tag: str
+    data: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class MixReceive:
+    kind: ClassVar[str] = "mixReceive"
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Abort:
     kind: ClassVar[str] = "abort"
     target: int
 
 
 SocketRequest = SocketOpen | SocketReceive | SocketSend | SocketClose
-Request = Setup | Disconnect | Info | Stats | Fetch | Pull | Resolve | SocketRequest
+MixRequest = MixSend | MixReply | MixReceive
+Request = Setup | Disconnect | Info | Stats | Fetch | Pull | Resolve | SocketRequest | MixRequest
 ToWorker = Request | Upload | Abort
 
 TO_WORKER: Final[dict[str, type[ToWorker]]] = {
     message.kind: message
     for message in (
         *(Setup, Disconnect, Info, Stats, Fetch, Pull, Upload, Resolve),
-        *(SocketOpen, SocketReceive, SocketSend, SocketClose, Abort),
+        *(SocketOpen, SocketReceive, SocketSend, SocketClose),
+        *(MixSend, MixReply, MixReceive, Abort),
     )
 }
 """By kind. ``boot`` is missing: boot.js serves it before there is Python."""
 
-_BUFFER_FIELD: Final = {"fetch": "body", "upload": "data", "socketSend": "data"}
+_BUFFER_FIELD: Final = {
+    "fetch": "body",
+    "upload": "data",
+    "socketSend": "data",
+    "mixSend": "data",
+    "mixReply": "data",
+}
 
 
 # ---- worker to page ----
