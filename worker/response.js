@@ -5,6 +5,7 @@
  */
 
 /** @import {WorkerLink} from './link.js' */
+/** @import {MixTimings} from './smolmix.js' */
 
 import { fetchError } from './errors.js';
 
@@ -18,6 +19,7 @@ import { fetchError } from './errors.js';
  * @property {string} url
  * @property {boolean} redirected
  * @property {boolean} body
+ * @property {MixTimings} timings
  */
 
 /** Largest part asked for at once. One part travels while another is being read. */
@@ -37,7 +39,23 @@ const forgotten = new FinalizationRegistry((/** @type {() => void} */ release) =
 export function makeResponse(link, id, head, signal, done) {
   const body = head.body ? makeBody(link, id, signal, done) : null;
   if (!body) done();
-  return shape(body, head);
+  const response = shape(body, head);
+  timings.set(response, head.timings);
+  return response;
+}
+
+/** @type {WeakMap<Response, MixTimings>} */
+const timings = new WeakMap();
+
+/**
+ * Where the time went until the head of a response was there.
+ *
+ * @param {Response} response of `mixFetch`, not a clone
+ * @returns {MixTimings | null} null for any other response
+ */
+export function responseTimings(response) {
+  const known = timings.get(response);
+  return known ? { ...known } : null;
 }
 
 /**

@@ -87,6 +87,23 @@ export interface MixFetchTimeouts {
   idle?: number | null;
 }
 
+/**
+ * Milliseconds by phase, over all redirects and attempts. Absent: the phase did not happen, as `resolve`, `connect` and
+ * `tls` on a connection that was kept.
+ */
+export interface MixTimings {
+  /** Waiting for one of the origin's connections. */
+  queue?: number;
+  /** Finding the address of the host. */
+  resolve?: number;
+  connect?: number;
+  tls?: number;
+  /** From sending the request to the response's head. */
+  response?: number;
+  /** Preparing the next request of a redirect, and reading the old response away. */
+  redirect?: number;
+}
+
 export interface MixResolveOptions {
   /** 4 or 6: addresses of that kind only. Default 0: both, IPv4 first. */
   family?: 0 | 4 | 6;
@@ -253,6 +270,8 @@ export declare const tunnelEvents: EventTarget;
  * `MixError`), or a `DOMException` named `AbortError` or `TimeoutError`.
  */
 export declare function mixFetch(input: RequestInfo | URL, init?: MixFetchInit): Promise<Response>;
+/** Where the time of `mixFetch` went until it gave this response; null for any other response, clones too. */
+export declare function responseTimings(response: Response): MixTimings | null;
 /** The address of a name, asked through the mixnet; with `all` every address. Rejects with `MixError`. */
 export declare function mixResolve(host: string, options: MixResolveOptions & { all: true }): Promise<MixAddress[]>;
 export declare function mixResolve(host: string, options?: MixResolveOptions & { all?: false }): Promise<string>;

@@ -16,10 +16,11 @@
 
 import { MixClient, MixMessageEvent } from './client.js';
 import { MixError } from './errors.js';
+import { responseTimings } from './response.js';
 import { MixTunnel, sameOptions } from './tunnel.js';
 import { MixWebSocket, shared as sharedBySockets } from './websocket.js';
 
-export { MixClient, MixError, MixMessageEvent, MixTunnel, MixWebSocket };
+export { MixClient, MixError, MixMessageEvent, MixTunnel, MixWebSocket, responseTimings };
 
 /** @type {{tunnel: MixTunnel, options: MixTunnelOptions} | null} */
 let shared = null;

@@ -70,6 +70,7 @@ class Response(Protocol):
     url: str
     redirected: bool
     has_body: bool
+    timings: dict[str, float]
 
     async def read_chunk(self, max_bytes: int) -> bytes: ...
 
@@ -244,6 +245,7 @@ class Handlers:
             "url": response.url,
             "redirected": response.redirected,
             "body": response.has_body,
+            "timings": {phase: round(seconds * 1000, 1) for phase, seconds in response.timings.items()},
         }
 
     async def _pull(self, message: Pull) -> bytes | None:

@@ -14,7 +14,7 @@ from smolmix_web.fetch.errors import BadResponse, RedirectError
 from smolmix_web.fetch.headers import Headers
 from smolmix_web.fetch.pool import Pool
 from smolmix_web.fetch.request import REDIRECT_STATUSES, FetchRequest, Origin, RedirectMode
-from smolmix_web.fetch.timeouts import FetchTimeouts, during
+from smolmix_web.fetch.timeouts import FetchTimeouts, during, timed
 from smolmix_web.sockets.bytestream import ByteStream
 
 MAX_DRAIN = 64 * 1024
@@ -64,6 +64,8 @@ class FetchResponse:
         self.redirected = redirected
         self.has_body = request.method != "HEAD" and head.status not in NULL_BODY_STATUSES
         """False where a body cannot be; if the server sends one all the same, the connection is given up."""
+        self.timings: dict[str, float] = {}
+        """Seconds by phase until the head was there; see :func:`~smolmix_web.fetch.timeouts.timed`."""
         self._origin = request.origin
         self._connection: HttpConnection | None = connection
         self._pool = pool
@@ -217,7 +219,9 @@ class FetchClient:
         total = asyncio.timeout(timeouts.total)
         try:
             async with total:
-                response = await self._follow(request, redirect, max_redirects, timeouts, jar)
+                with timed() as timings:
+                    response = await self._follow(request, redirect, max_redirects, timeouts, jar)
+                response.timings = timings
                 try:
                     await response.prepare(total.when())
                 except BaseException:

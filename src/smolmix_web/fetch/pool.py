@@ -119,11 +119,12 @@ class Pool:
         else:
             host.queue.append(turn)
         try:
-            async with asyncio.timeout(seconds):
-                await turn
-        except TimeoutError as error:
             with during("queue"):
-                raise DeadlineError(f"a free connection to {origin.authority}", seconds) from error
+                try:
+                    async with asyncio.timeout(seconds):
+                        await turn
+                except TimeoutError as error:
+                    raise DeadlineError(f"a free connection to {origin.authority}", seconds) from error
         finally:
             if turn in host.queue:
                 host.queue.remove(turn)

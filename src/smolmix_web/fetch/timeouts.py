@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -61,10 +63,30 @@ class FetchTimeouts:
 
 @contextlib.contextmanager
 def during(phase: Phase) -> Iterator[None]:
-    """Errors from within carry ``phase``, unless they carry a phase of a fetch already."""
+    """Errors from within carry ``phase``, unless they carry a phase of a fetch already; its time is noted."""
+    timings, started = _timings.get(), time.monotonic()
     try:
         yield
     except SmolmixError as error:
         if error.phase not in PHASES:
             error.phase = phase
         raise
+    finally:
+        if timings is not None:
+            timings[phase] = timings.get(phase, 0.0) + time.monotonic() - started
+
+
+_timings: ContextVar[dict[str, float] | None] = ContextVar("timings", default=None)
+
+
+@contextlib.contextmanager
+def timed() -> Iterator[dict[str, float]]:
+    """Seconds by phase of all that happens within (in this task and in those made by it), redirects and
+    second attempts added up. A phase that was not entered, such as ``tls`` on a kept connection, is absent.
+    """
+    timings: dict[str, float] = {}
+    token = _timings.set(timings)
+    try:
+        yield timings
+    finally:
+        _timings.reset(token)

@@ -68,6 +68,10 @@ class ClientListener:
         """Open WebSockets."""
         return len(self._open)
 
+    def peers(self) -> list[str]:
+        """IP addresses that clients are connected from."""
+        return sorted({connection.peer for connection in self._open})
+
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen, once per kind of port; the port. :raises OSError: cannot bind."""
         if self._http is None:
@@ -128,6 +132,8 @@ class _Connection:
         self._listener = listener
         self._websocket = websocket
         self._transport = transport
+        name = transport.get_extra_info("peername") if transport is not None else None
+        self.peer = str(name[0]) if name else ""
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
         self._dropped = False

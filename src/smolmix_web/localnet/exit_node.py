@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from smolmix_web.gateway import GatewayStorage
 from smolmix_web.localnet.exit_service import ExitConfig, ExitService
 from smolmix_web.localnet.gateway_node import GatewayNode, GatewayNodeConfig
@@ -41,6 +43,15 @@ class ExitNode(GatewayNode):
         self.unregister_local(self.service.address.identity)
         await self.service.stop()
         await super()._shut_down(silently=silently)
+
+    def as_dict(self) -> dict[str, Any]:
+        details = super().as_dict()
+        if self.is_running:
+            details["service"] = self.service.snapshot()
+        return details
+
+    def sees(self) -> dict[str, list[str]]:
+        return {**super().sees(), "destinations": self.service.destinations()} if self.is_running else {}
 
     async def _refresh(self) -> None:
         await super()._refresh()

@@ -98,6 +98,7 @@ class ExitConfig:
     :ivar ipr: bounded to 4,096 clients by default: sender tags cost nothing, and each client takes memory
     :ivar policy: rules for destinations; mapped addresses obey them too
     :ivar allow_local_ips: let clients reach loopback and private networks
+    :ivar source: see :class:`~smolmix_web.localnet.userspace_exit.UserspaceExit`
     :ivar tun: send what is not mapped through a TUN device and the kernel's NAT (Linux, root)
     """
 
@@ -108,6 +109,7 @@ class ExitConfig:
     way_out: Callable[[], WayOut] | None = None
     address_map: AddressMap = field(default_factory=AddressMap)
     reach_internet: bool = True
+    source: str | None = None
     tun: bool = False
     limits: UserspaceLimits = field(default_factory=UserspaceLimits)
 
@@ -167,6 +169,7 @@ class ExitService:
         return UserspaceExit(
             config.address_map,
             reach_internet=config.reach_internet,
+            source=config.source,
             limits=config.limits,
             random_bytes=random_bytes,
         )
@@ -234,6 +237,10 @@ class ExitService:
             "way_out": self.way_out.snapshot(),
             "queued_packets": self.nym.queued() if self.nym is not None else 0,
         }
+
+    def destinations(self) -> list[str]:
+        """Where TCP connections are open to now (a kernel's own, behind a TUN device, are not known here)."""
+        return self.way_out.destinations() if isinstance(self.way_out, UserspaceExit) else []
 
     # --- the loop ---
 

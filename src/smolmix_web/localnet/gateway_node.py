@@ -149,6 +149,9 @@ class GatewayNode(MixnetNode):
         }
         return details
 
+    def sees(self) -> dict[str, list[str]]:
+        return {**super().sees(), "clients": self._clients.peers()} if self.is_running else {}
+
     async def _clean(self) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             while True:

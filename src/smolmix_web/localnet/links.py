@@ -294,6 +294,10 @@ class OutgoingLinks:
         """State and counters of every link."""
         return [link.as_dict() for link in self._links.values()]
 
+    def addresses(self) -> list[str]:
+        """IP addresses of all next hops so far."""
+        return sorted({address.ip for address in self._links})
+
     async def stop(self) -> None:
         """Close all links and forget what waits."""
         self._impaired.clear()

@@ -35,7 +35,7 @@ class InboundChannel:
 class InboundConnection(asyncio.Protocol):
     """One connection from another node. Any malformed byte ends it; frames before that byte count."""
 
-    __slots__ = ("_channel", "_decoder", "_listener", "_timer", "_transport")
+    __slots__ = ("_channel", "_decoder", "_listener", "_timer", "_transport", "peer")
 
     def __init__(self, listener: MixListener) -> None:
         self._listener = listener
@@ -43,15 +43,17 @@ class InboundConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._channel = InboundChannel()
         self._timer: asyncio.TimerHandle | None = None
+        self.peer = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        peer = transport.get_extra_info("peername")
+        self.peer = peer[0] if peer else ""
         if not self._listener.admit(self):
             transport.abort()
             return
-        peer = transport.get_extra_info("peername")
-        self._channel = self._listener.make_channel(peer[0] if peer else "")
+        self._channel = self._listener.make_channel(self.peer)
         if self._channel.deadline is not None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self._channel.deadline, self._handshake_expired)
@@ -118,6 +120,10 @@ class MixListener:
     @property
     def connections(self) -> int:
         return len(self._connections)
+
+    def peers(self) -> list[str]:
+        """IP addresses that are connected now."""
+        return sorted({connection.peer for connection in self._connections})
 
     async def start(self, host: str, port: int) -> int:
         """Listen; the port, chosen by the system when ``port`` is 0. :raises OSError: cannot bind."""

@@ -62,6 +62,8 @@ class LocalNetworkConfig:
     :ivar directory_tls: server context of a second listener of the directory, under TLS.
     :ivar noise: roles that offer encrypted links to other nodes. On one IP address all nodes or none, as
         among official nodes.
+    :ivar show_connections: tell on the status page who is connected to each node, and where the exit's
+        connections lead: to show what each party knows, where one person is all of them.
     :ivar hosts: IP addresses of single roles that differ from ``host``.
     :ivar state_dir: keys and gateway databases persist here; None keeps all in memory.
     """
@@ -77,6 +79,7 @@ class LocalNetworkConfig:
     impairment: ImpairmentConfig = field(default_factory=ImpairmentConfig)
     noise: frozenset[str] = frozenset()
     hosts: Mapping[str, str] = field(default_factory=dict)
+    show_connections: bool = False
     frame_version: PacketVersion = PacketVersion.LEGACY
     announce_interval: float = 5.0
     hostname: str | None = None
@@ -210,6 +213,8 @@ class LocalNetwork:
         for name, node in self.nodes.items():
             meter = self._rates.get(name)
             nodes[name] = {**node.as_dict(), "packets_per_second": meter.rates() if meter else {}}
+            if self.config.show_connections:
+                nodes[name]["sees"] = node.sees()
         return {
             "uptime": round(time.time() - self._started_at, 3),
             "directory": self.directory.as_dict() if self.directory is not None else None,

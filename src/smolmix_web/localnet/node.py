@@ -305,6 +305,12 @@ class MixnetNode:
 
     # -- observation --------------------------------------------------------------------------------------
 
+    def sees(self) -> dict[str, list[str]]:
+        """What this node's operating system could tell of its connections: from and to which IP addresses."""
+        if not self._started:
+            return {}
+        return {"nodes": self._listener.peers(), "next": self._links.addresses()}
+
     def as_dict(self) -> dict[str, Any]:
         """Counters and links, JSON-able."""
         if not self._started:

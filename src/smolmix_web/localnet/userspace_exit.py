@@ -130,7 +130,7 @@ class _Client:
         relay = TcpRelay(connection, self._exit.clock, self._wake, self._relay_ended, self._has_memory)
         self.relays[connection] = relay
         task = asyncio.get_running_loop().create_task(
-            relay.connect(target, self._exit.limits.connect_timeout)
+            relay.connect(target, self._exit.limits.connect_timeout, self._exit.source_for(target))
         )
         self.connecting.add(task)
         task.add_done_callback(self._connect_done)
@@ -171,6 +171,8 @@ class UserspaceExit:
     :param address_map: the test internet; mapped destinations lead to their listeners
     :param reach_internet: connect to unmapped destinations for real; otherwise they are refused. (Which
         destinations get this far at all is the exit policy's business.)
+    :param source: IPv4 loopback address that TCP connections to other loopback addresses come from, so that
+        the test internet sees the exit as somebody else than the client's own connections
     """
 
     def __init__(
@@ -178,11 +180,13 @@ class UserspaceExit:
         address_map: AddressMap | None = None,
         *,
         reach_internet: bool = True,
+        source: str | None = None,
         limits: UserspaceLimits | None = None,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self.address_map = address_map if address_map is not None else AddressMap()
         self.reach_internet = reach_internet
+        self.source = source
         self.limits = limits or UserspaceLimits()
         self.random_bytes = random_bytes
         self.stats = UserspaceStats()
@@ -271,6 +275,16 @@ class UserspaceExit:
     def snapshot(self) -> dict[str, Any]:
         return {"kind": "user space", **asdict(self.stats), **self.counts()}
 
+    def destinations(self) -> list[str]:
+        """Where TCP connections are open to now, over all clients: ``address:port``, each once."""
+        relays = (relay for client in self._clients.values() for relay in client.relays.values())
+        open_to = {relay.connection.local for relay in relays}
+        return sorted(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in open_to)
+
+    def source_for(self, target: Endpoint) -> tuple[str, int] | None:
+        """What a connection to ``target`` is bound to; None leaves it to the system."""
+        return (self.source, 0) if self.source and _is_loopback_ipv4(target.host) else None
+
     def counts(self) -> dict[str, int]:
         """What is open now, over all clients."""
         counts: Counter[str] = Counter(clients=len(self._connected), tcp_connections=0, udp_flows=0)
@@ -314,3 +328,8 @@ def _half_of_the_file_limit() -> int:
         return 1024
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max((soft if soft != resource.RLIM_INFINITY else 1 << 20) // 2, 64)
+
+
+def _is_loopback_ipv4(host: str) -> bool:
+    address = ipaddress.ip_address(host)
+    return address.version == 4 and address.is_loopback

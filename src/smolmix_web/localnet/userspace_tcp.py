@@ -59,13 +59,16 @@ class TcpRelay(asyncio.BufferedProtocol):
         self._eof_from_client = False
         self._done = False
 
-    async def connect(self, target: Endpoint, timeout: float) -> str:
-        """Opens the real connection, then answers the SYN: SYN/ACK, or RST. The outcome in one word."""
+    async def connect(self, target: Endpoint, timeout: float, source: tuple[str, int] | None = None) -> str:
+        """Opens the real connection, then answers the SYN: SYN/ACK, or RST. The outcome in one word.
+
+        :param source: address and port to connect from; None leaves both to the system
+        """
         loop = asyncio.get_running_loop()
         outcome = "connected"
         try:
             async with asyncio.timeout(timeout):
-                await loop.create_connection(lambda: self, target.host, target.port)
+                await loop.create_connection(lambda: self, target.host, target.port, local_addr=source)
         except ConnectionRefusedError:
             outcome = "refused"
         except TimeoutError:

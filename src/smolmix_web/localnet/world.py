@@ -53,5 +53,6 @@ class LocalWorld:
             "exit": addresses["exit_address"],
             "nodes": addresses["nodes"],
             "hosts": self.internet.hosts,
+            "clear": self.internet.clear_origins,
             "trustAnchors": self.internet.trust_anchor_pem,
         }

@@ -240,6 +240,8 @@ class NymClient:
             self.stats.acks_unmatched += 1
             return
         self.stats.acks_received += 1
+        if fragment.sent_at is not None and fragment.retransmissions == 0:
+            self.stats.note_round_trip(now - fragment.sent_at)
         self._replier.forget(fragment)
 
     def _handle_message(self, incoming: Incoming, now: float) -> None:

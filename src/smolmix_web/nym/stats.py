@@ -41,6 +41,9 @@ class ClientStats:
     acks_received: int = 0
     acks_unmatched: int = 0
     """For fragments acknowledged or forgotten before."""
+    ack_round_trip: float = 0.0
+    """Seconds from a fragment's leaving to its acknowledgement, smoothed (RFC 6298's 1/8); only of fragments
+    sent once. 0 before the first one."""
     acks_cover: int = 0
     cover_received: int = 0
     fragments_received: int = 0
@@ -66,3 +69,8 @@ class ClientStats:
 
     malformed: MalformedStats = field(default_factory=MalformedStats)
     reassembly: ReassemblyStats = field(default_factory=ReassemblyStats)
+
+    def note_round_trip(self, seconds: float) -> None:
+        """A fragment that was sent once has been acknowledged."""
+        known = self.ack_round_trip
+        self.ack_round_trip = seconds if known == 0.0 else known + (seconds - known) / 8

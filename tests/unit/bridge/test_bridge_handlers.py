@@ -44,6 +44,7 @@ class ScriptedResponse:
     def __init__(self, body: bytes = b"", status: int = 200) -> None:
         self.status = status
         self.has_body = status not in (204, 205, 304)
+        self.timings = {"connect": 0.25, "response": 0.0123456}
         self.headers = [("content-type", "text/plain"), ("x", "1"), ("x", "2")]
         self.rest = body
         self.closed = 0
@@ -243,6 +244,7 @@ async def test_a_body_arrives_in_parts_and_ends_once(page):
         "statusText": "OK",
         "headers": [("content-type", "text/plain"), ("x", "1"), ("x", "2")],
         "url": "http://site.test/",
+        "timings": {"connect": 250.0, "response": 12.3},
         "redirected": False,
         "body": True,
     }

@@ -215,6 +215,22 @@ async def test_connections_are_reused(site: Site) -> None:
     assert len(site.dials) == 1
 
 
+async def test_a_response_tells_how_long_each_phase_took(site: Site) -> None:
+    request = FetchRequest.create("http://site.test/slow?seconds=0.2")
+    async with await site.client.fetch(request) as response:
+        assert set(response.timings) == {"response"}
+        assert response.timings["response"] >= 0.2
+    # Seven at a time: the last one waits for a connection as long as another one takes.
+    responses = await asyncio.gather(*(site.client.fetch(request) for _ in range(6)))
+    waiting = asyncio.ensure_future(site.client.fetch(request))
+    await asyncio.sleep(0.2)
+    for response in responses:
+        await response.read()
+    async with await waiting as response:
+        assert response.timings["queue"] >= 0.15
+        assert response.timings["response"] >= 0.2
+
+
 async def test_at_most_six_connections_per_origin_and_the_queue_is_served(site: Site) -> None:
     results = await asyncio.gather(*(site.get("/slow?seconds=0.05") for _ in range(20)))
     assert results == [(200, b"late")] * 20

@@ -56,6 +56,7 @@ def test_plain_message_arrives_once_and_is_acknowledged(length: int) -> None:
     assert alice.unacknowledged() == 0
     assert alice.stats.retransmissions == 0
     assert alice.stats.acks_received == alice.stats.real_sent == 1 + (length + 1) // 1604
+    assert 0 < alice.stats.ack_round_trip < 10
 
 
 def test_anonymous_message_can_be_answered() -> None:

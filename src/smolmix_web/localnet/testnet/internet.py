@@ -108,6 +108,9 @@ class TestInternet:
         self.address_map = AddressMap()
         self.hosts: dict[str, str] = {}
         self.site = WebSite()
+        self.clear_origins: dict[str, str] = {}
+        """Where origins really listen, for whoever goes there without the mixnet: ``http://web.test`` ->
+        ``http://127.0.0.1:<port>``."""
         self.trust_anchor_pem = ""
         self.other_anchor_pem = ""
         self._addresses = {name: _addresses(name, number) for name, number in _HOST_NUMBERS.items()}
@@ -216,6 +219,7 @@ class TestInternet:
         for host in ("web.test", "other.test", "www.web.test", "v4only.test", "v6only.test"):
             self._map(host, 80, plain)
             self._map(host, 8080, plain)
+            self.clear_origins[f"http://{host}"] = f"http://{plain.host}:{plain.port}"
         # IPv6 of this host swallows everything, IPv4 works: for clients that race the families.
         v4, v6 = self._addresses["deadv6.test"]
         self.address_map.add(v4, 80, Protocol.TCP, plain)

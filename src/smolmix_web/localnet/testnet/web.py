@@ -21,6 +21,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
+from smolmix_web.localnet.testnet.pictures import PICTURES
 from smolmix_web.localnet.testnet.tcp import pattern, reset_connection
 from smolmix_web.localnet.testnet.websocket import add_websocket_routes
 
@@ -230,6 +231,16 @@ async def until_close(request: web.Request) -> web.StreamResponse:
     return response
 
 
+async def image(request: web.Request) -> web.Response:
+    """A picture: ``format`` png or svg, ``size`` pixels a side."""
+    size = _query_int(request, "size", 256, 1024)
+    kind = request.query.get("format", "png")
+    if kind not in PICTURES or size == 0:
+        raise web.HTTPBadRequest(text="a format of png or svg, and a size, are wanted\n")
+    content_type, draw = PICTURES[kind]
+    return web.Response(body=draw(size), content_type=content_type)
+
+
 # --- what was sent ---
 
 
@@ -255,6 +266,19 @@ async def echo(request: web.Request) -> web.Response:
             "headers": _raw_headers(request),
             "length": length,
             "sha256": digest.hexdigest(),
+        }
+    )
+
+
+async def whoami(request: web.Request) -> web.Response:
+    """The address that the request came from, as this server sees it, and all that the request told."""
+    return _json(
+        {
+            "address": request.remote,
+            "method": request.method,
+            "scheme": request.scheme,
+            "path": request.path_qs,
+            "headers": _raw_headers(request),
         }
     )
 
@@ -454,7 +478,9 @@ _ROUTES: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]] = {
     "/stall": stall,
     "/cut": cut,
     "/until-close": until_close,
+    "/image": image,
     "/echo": echo,
+    "/whoami": whoami,
     "/headers": headers,
     "/response-headers": response_headers,
     "/cookies": cookies,
