@@ -1,10 +1,11 @@
 """Our IPv4/IPv6 stack: TCP, UDP and ICMP, sans-IO. Start reading at ``stack.py``, then
-``tcp/connection.py``."""
+``tcp/block.py``."""
 
 from smolmix_web.net.config import StackConfig, TcpOptions
 from smolmix_web.net.stack import Stack, StackStats
-from smolmix_web.net.tcp.connection import State, TcpConnection
+from smolmix_web.net.tcp.connection import TcpConnection
 from smolmix_web.net.tcp.listener import TcpListener
+from smolmix_web.net.tcp.state import State
 from smolmix_web.net.udp import DatagramTooLong, UdpAnySocket, UdpSocket
 
 __all__ = [

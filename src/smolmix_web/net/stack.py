@@ -28,11 +28,12 @@ from smolmix_web.net.ipv4 import parse_ipv4
 from smolmix_web.net.ipv6 import parse_ipv6
 from smolmix_web.net.pmtu import PathMtu
 from smolmix_web.net.reassembly import Reassembler
-from smolmix_web.net.tcp.connection import State, TcpConnection
+from smolmix_web.net.tcp.connection import TcpConnection
 from smolmix_web.net.tcp.flight import NEVER
 from smolmix_web.net.tcp.listener import TcpListener
 from smolmix_web.net.tcp.segment import ACK, FIN, RST, SYN, Segment, build_segment, parse_segment
 from smolmix_web.net.tcp.sequence import MASK
+from smolmix_web.net.tcp.state import State
 from smolmix_web.net.udp import DatagramTooLong, Endpoint, UdpAnySocket, UdpSocket, build_udp, parse_udp
 
 Socket = TcpConnection | TcpListener | UdpSocket | UdpAnySocket
@@ -100,8 +101,9 @@ class Stack:
         self._listeners: dict[tuple[bytes | None, int | None], TcpListener] = {}
         self._udp: dict[int, list[UdpSocket]] = {}
         self._udp_any: UdpAnySocket | None = None
-        self._ready: deque[TcpConnection] = deque()
-        self._woken: list[TcpConnection] = []
+        # Connections with something to send, and those whose deadlines changed; they enter themselves.
+        self.ready: deque[TcpConnection] = deque()
+        self.woken: list[TcpConnection] = []
         self._timers: list[tuple[float, int, TcpConnection]] = []
         self._timer_count = 0
         self._control: deque[bytes] = deque()
@@ -323,14 +325,16 @@ class Stack:
         control = self._control
         while control and len(out) < room:
             out.append(control.popleft())
-        ready = self._ready
+        ready = self.ready
         while ready and len(out) < room:
             connection = ready[0]
             packet = connection.next_packet(now)
             if packet is None:
                 ready.popleft()
                 connection.queued = False
-                self._schedule(connection)
+                if not connection.woken:
+                    connection.woken = True
+                    self.woken.append(connection)
             else:
                 out.append(packet)
                 if len(ready) > 1:
@@ -341,7 +345,7 @@ class Stack:
     @property
     def has_packets(self) -> bool:
         """Whether :meth:`packets_to_send` is worth calling."""
-        return bool(self._control or self._ready)
+        return bool(self._control or self.ready)
 
     def take_changed(self) -> set[Socket]:
         """Sockets whose readability, writability or state changed since the last call."""
@@ -381,7 +385,7 @@ class Stack:
     def _schedule_woken(self) -> None:
         """Deadlines that changed since the last look, of connections whose packets were perhaps not taken
         yet."""
-        woken, self._woken = self._woken, []
+        woken, self.woken = self.woken, []
         for connection in woken:
             connection.woken = False
             self._schedule(connection)
@@ -480,15 +484,6 @@ class Stack:
         self._control.clear()
 
     # -- for the sockets ---------------------------------------------------------------------------
-
-    def wake(self, connection: TcpConnection) -> None:
-        """The connection may have something to send or a new deadline."""
-        if not connection.queued:
-            connection.queued = True
-            self._ready.append(connection)
-        if not connection.woken:
-            connection.woken = True
-            self._woken.append(connection)
 
     def established(self, connection: TcpConnection) -> None:
         if isinstance(connection.listener, TcpListener):

@@ -7,7 +7,8 @@ from types import TracebackType
 
 from smolmix_web.errors import ConnectionReset, DeadlineError, LocalProtocolError, TunnelClosed, Unreachable
 from smolmix_web.net.stack import Stack
-from smolmix_web.net.tcp.connection import State, TcpConnection
+from smolmix_web.net.tcp.connection import TcpConnection
+from smolmix_web.net.tcp.state import State
 from smolmix_web.net.udp import UdpSocket as UdpEngine
 from smolmix_web.sockets.driver import Driver
 

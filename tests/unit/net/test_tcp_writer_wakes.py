@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from smolmix_web.net.stack import Stack
-from smolmix_web.net.tcp.connection import State
+from smolmix_web.net.tcp.state import State
 
 
 def test_a_waiting_writer_is_told_of_room_made_by_sending() -> None:

@@ -6,7 +6,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from smolmix_web.net.config import TcpOptions
-from smolmix_web.net.tcp.connection import State, TcpConnection
+from smolmix_web.net.tcp.connection import TcpConnection
+from smolmix_web.net.tcp.state import State
 
 if TYPE_CHECKING:
     from smolmix_web.net.stack import Stack
