@@ -10,6 +10,8 @@
 const REDIRECTS = ['follow', 'error', 'manual'];
 const CREDENTIALS = ['omit', 'same-origin', 'include'];
 const SCHEMES = ['http:', 'https:'];
+/** They frame the message, which is the connection's business. Browsers leave them out in silence as well. */
+const FRAMING = ['connection', 'content-length', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade'];
 
 /**
  * @typedef {object} PreparedRequest
@@ -20,7 +22,7 @@ const SCHEMES = ['http:', 'https:'];
 
 /**
  * Applies the rules of the Fetch standard to the arguments (`Request` and `Headers` objects of the page cannot
- * cross to the worker). Unlike `fetch`, no header is forbidden: nobody stands between page and server here.
+ * cross to the worker). Unlike `fetch`, hardly a header is forbidden: nobody stands between page and server here.
  *
  * @param {RequestInfo | URL} input
  * @param {MixFetchInit} init
@@ -47,7 +49,7 @@ export async function prepareRequest(input, init) {
     fields: {
       url,
       method,
-      headers: [...headers],
+      headers: [...headers].filter(([name]) => !FRAMING.includes(name)),
       body,
       redirect,
       maxRedirects: parseCount('maxRedirects', init.maxRedirects, 0, 255),

@@ -241,7 +241,8 @@ export class MixWebSocket extends EventTarget {
         return;
       }
       if ('closed' in received) {
-        this.#end({ ...received.closed, error: received.closed.error !== null || received.closed.code === 1006 });
+        // As in browsers, a connection that just ends is no error; one that had to be ended is.
+        this.#end({ ...received.closed, error: received.closed.error !== null });
         return;
       }
       // After close() the page hears no more, as in browsers; reading on lets the server's Close arrive.

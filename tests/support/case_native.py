@@ -141,7 +141,7 @@ async def run_socket(tunnel: Tunnel, case: Case) -> Seen:
     seen.update(opened=True, protocol=socket.protocol, extensions=socket.extensions)
     await asyncio.gather(_talk(socket, case, seen), _listen(socket, case, seen))
     seen["close"] = {"code": socket.close_code, "reason": socket.close_reason, "wasClean": socket.was_clean}
-    seen["error"] = socket.failure is not None or socket.close_code == 1006
+    seen["error"] = socket.failure is not None
     seen["ms"] = (time.monotonic() - started) * 1000
     return seen
 

@@ -175,16 +175,14 @@ def describe_message(message: object) -> object:
 
 def check_socket(case: Case, seen: Seen) -> Problems:
     """``expect``: ``opened`` (default true), ``messages``, ``close`` (the event), ``error`` (an error event
-    came before it; default: only with code 1006), ``code`` of the rejection of ``opened()``, ``throws``: the
+    came before it; default false), ``code`` of the rejection of ``opened()``, ``throws``: the
     constructor does.
     """
     problems, expect = Problems(), case["expect"]
     if "throws" in expect or seen.get("throws"):
         problems.want("throws", seen.get("throws"), expect.get("throws"))
         return problems
-    expect = {"opened": True, **expect}
-    if "close" in expect:
-        expect = {"error": expect["close"]["code"] == 1006, **expect}
+    expect = {"opened": True, "error": False, **expect}
     for key, wanted in expect.items():
         match key:
             case "messages":

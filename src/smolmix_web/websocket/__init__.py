@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from smolmix_web.websocket.client import WebSocketClient
-from smolmix_web.websocket.errors import HandshakeRefused, MessageTooLarge, WebSocketClosed
+from smolmix_web.websocket.errors import HandshakeRefused, MessageTooLarge, ProtocolViolation, WebSocketClosed
 from smolmix_web.websocket.request import WebSocketRequest
 from smolmix_web.websocket.settings import WebSocketSettings
 
 __all__ = [
     "HandshakeRefused",
     "MessageTooLarge",
+    "ProtocolViolation",
     "WebSocketClient",
     "WebSocketClosed",
     "WebSocketRequest",

@@ -33,11 +33,17 @@ from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError as WsprotoMisuse
 from wsproto.utilities import RemoteProtocolError as WsprotoFault
 
-from smolmix_web.errors import DeadlineError, NetworkError, OptionError, SmolmixError
+from smolmix_web.errors import ConnectionReset, DeadlineError, NetworkError, OptionError, SmolmixError
 from smolmix_web.fetch.headers import DEFAULTS, Headers
 from smolmix_web.fetch.timeouts import during
 from smolmix_web.sockets.bytestream import ByteStream
-from smolmix_web.websocket.errors import HandshakeRefused, WebSocketClosed
+from smolmix_web.tls.errors import TlsTruncated
+from smolmix_web.websocket.errors import (
+    HandshakeRefused,
+    MessageTooLarge,
+    ProtocolViolation,
+    WebSocketClosed,
+)
 from smolmix_web.websocket.request import WebSocketRequest
 from smolmix_web.websocket.settings import WebSocketSettings
 
@@ -72,7 +78,7 @@ class WebSocketClient:
         self.close_reason = ""
         self.was_clean = False
         self.failure: SmolmixError | None = None
-        """Why the connection failed, where it did."""
+        """Why the connection failed, where it did. None where the server just ended it, in order or not."""
         self._stream = stream
         self._settings = settings
         self._ws = WSConnection(ConnectionType.CLIENT)
@@ -176,6 +182,9 @@ class WebSocketClient:
             raise HandshakeRefused(
                 f"the server chose a subprotocol that was not offered: {event.subprotocol}"
             )
+        if event.subprotocol is None and request.protocols:
+            # RFC 6455 would allow it; the WebSockets standard of browsers does not.
+            raise HandshakeRefused("the server chose none of the subprotocols that were offered")
         self.protocol = event.subprotocol or ""
         self.handshake_headers = [
             (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in event.extra_headers
@@ -252,10 +261,12 @@ class WebSocketClient:
                     events = list(self._ws.events())
                     if not events:
                         break
+        except (ConnectionReset, TlsTruncated):
+            pass  # 1006, but nothing that we ended for a reason
         except SmolmixError as error:
             self.failure = self.failure or error
         except WsprotoFault as error:
-            self.failure = NetworkError(f"the server broke the WebSocket protocol: {error}")
+            self.failure = ProtocolViolation(f"the server broke the WebSocket protocol: {error}")
         finally:
             await self._finish()
 
@@ -266,7 +277,7 @@ class WebSocketClient:
                 try:
                     message = assembly.add(event)
                 except OverflowError:
-                    self.failure = NetworkError("a message larger than the limit arrived")
+                    self.failure = MessageTooLarge("a message larger than the limit arrived")
                     await self._answer(CloseConnection(code=TOO_LARGE, reason="message too large"))
                     self.close_code, self._close_sent = TOO_LARGE, True
                     return False
@@ -287,7 +298,7 @@ class WebSocketClient:
             return
         if self._ws.state not in (ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED):
             # wsproto's word for frames that break the rules: tell the server why, then fail (RFC 6455 7.1.7).
-            self.failure = NetworkError(f"the server broke the WebSocket protocol: {event.reason}")
+            self.failure = ProtocolViolation(f"the server broke the WebSocket protocol: {event.reason}")
             await self._answer(CloseConnection(code=code, reason=None))
             return
         if self._ws.state is ConnectionState.REMOTE_CLOSING:

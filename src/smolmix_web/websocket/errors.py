@@ -15,6 +15,12 @@ class HandshakeRefused(RemoteProtocolError):
         self.status = status
 
 
+class ProtocolViolation(RemoteProtocolError):
+    """The server sent frames that break RFC 6455; the connection was ended."""
+
+    code = "WS_PROTOCOL"
+
+
 class MessageTooLarge(RemoteProtocolError):
     """A message is larger than the limit; the connection was closed with 1009."""
 
