@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -316,11 +317,11 @@ async def test_cancelling_the_body_frees_the_connection(mix: MixPage) -> None:
 async def test_a_response_that_is_forgotten_frees_the_connection(mix: MixPage) -> None:
     await mix.run("async () => { await window.mix.mixFetch('http://web.test/bytes/400000'); }")
     assert (await mix.held())["exchanges"] == 1
-    for _ in range(20):
-        await mix.run("async () => gc()")
-        if (await mix.held())["exchanges"] == 0:
-            break
-    assert (await mix.held())["exchanges"] == 0
+    # Browsers clear up when they please, even after gc().
+    async with asyncio.timeout(60):
+        while (await mix.held())["exchanges"] > 0:
+            await mix.run("async () => gc()")
+            await asyncio.sleep(0.1)
 
 
 @pytest.mark.parametrize("how", ["arrayBuffer", "text", "blob"])

@@ -90,13 +90,20 @@ async def test_a_gateway_that_stays_away_is_replaced(
 ) -> None:
     world = await make_world(LocalNetworkConfig(roles=(*ALL_ROLES, "entry2")))
     states = States()
+    settled = await make_tunnel(
+        world,
+        platform=FaultyPlatform(tmp_path),
+        client_id="moving",
+        preferred_gateway=identity(world, "entry"),  # the exit is a gateway too, and must live
+    )
+    await settled.aclose()
     tunnel = await make_tunnel(
         world, on_event=states, timing=QUICK, platform=FaultyPlatform(tmp_path), client_id="moving"
     )
     first = tunnel.info()
-    name = next(n for n in world.describe()["nodes"] if identity(world, n) == first["gateway"])
+    assert first["gateway"] == identity(world, "entry")
     stream = await tunnel.open_connection("echo.test", 7)
-    await world.network.kill(name)
+    await world.network.kill("entry")
     with pytest.raises(TunnelClosed, match="gateway"):
         await stream.read()
     assert await works(tunnel)

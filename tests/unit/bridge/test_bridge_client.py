@@ -1,4 +1,4 @@
-"""Raw messages over the page boundary: each goes to the right call, and arrives with what is known of its sender."""
+"""Raw messages over the page boundary: sent by the right call, received with what is known of the sender."""
 
 from __future__ import annotations
 
