@@ -1,0 +1,74 @@
+"""The figures of all rounds as Markdown: median and spread of both clients, and the ratio of the medians."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from bench.compare.clients import Weight
+from bench.compare.rounds import Figure
+
+Rounds = Sequence[dict[str, Figure]]
+
+
+def mode_table(ours: Rounds, theirs: Rounds) -> str:
+    """One row per measure, in the order in which the rounds took them. A ratio below 1 is in our favour."""
+    names = list(dict.fromkeys(name for figures in (*ours, *theirs) for name in figures))
+    lines = ["| | ours | official | ours / official |", "|---|---|---|---|"]
+    for name in names:
+        mine, other = _values(name, ours), _values(name, theirs)
+        cells = (_cell(name, mine, ours), _cell(name, other, theirs), _ratio(mine, other))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def weight_table(ours: Weight, theirs: Weight) -> str:
+    """What a cold start downloads."""
+    lines = ["| download | ours | official | ours / official |", "|---|---|---|---|"]
+    for name in ("plain", "gzip", "brotli"):
+        mine, other = getattr(ours, name), getattr(theirs, name)
+        lines.append(f"| {name} | {mine / 1e6:.2f} MB | {other / 1e6:.2f} MB | {mine / other:.2f} |")
+    return "\n".join(lines)
+
+
+def failures(ours: Rounds, theirs: Rounds) -> str:
+    """Why a figure is missing, one line each."""
+    lines = []
+    for who, rounds in (("ours", ours), ("official", theirs)):
+        for number, figures in enumerate(rounds, 1):
+            lines += [
+                f"- {who}, round {number}, {name}: {value}"
+                for name, value in figures.items()
+                if isinstance(value, str)
+            ]
+    return "\n".join(lines)
+
+
+def _values(name: str, rounds: Rounds) -> list[float]:
+    return [value for figures in rounds if isinstance(value := figures.get(name), float)]
+
+
+def _cell(name: str, values: list[float], rounds: Rounds) -> str:
+    failed = sum(isinstance(figures.get(name), str) for figures in rounds)
+    if not values:
+        return "failed" if failed else ""
+    text = _amount(name, statistics.median(values))
+    if len(values) > 1:
+        text += f" ({_amount(name, min(values), unit=False)} to {_amount(name, max(values), unit=False)})"
+    return f"{text}, {failed} of {len(rounds)} failed" if failed else text
+
+
+def _amount(name: str, value: float, *, unit: bool = True) -> str:
+    if name == "peak memory":
+        text, kind = f"{value / 1e6:.0f}", " MB"
+    elif name.startswith("packets"):
+        text, kind = f"{value:.0f}", ""
+    else:
+        text, kind = f"{value:.2f}" if value >= 0.1 else f"{value:.3f}", " s"
+    return text + (kind if unit else "")
+
+
+def _ratio(mine: list[float], other: list[float]) -> str:
+    if not mine or not other or not statistics.median(other):
+        return ""
+    return f"{statistics.median(mine) / statistics.median(other):.2f}"
