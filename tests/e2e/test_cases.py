@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from e2e.conftest import options_for
 from smolmix_web.localnet.world import LocalWorld
+from smolmix_web.nym.config import ClientConfig
 from smolmix_web.platform.native import NativePlatform
 from smolmix_web.tunnel import Tunnel
 from support.case_native import repeat, run_dns, run_fetch, run_socket
@@ -27,14 +28,20 @@ from support.case_table import (
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900 if BULK else 120)]
 
+UNDELAYED = ClientConfig(
+    disable_poisson=True, disable_cover=True, average_packet_delay=0.0, average_ack_delay=0.0
+)
+"""No node holds a packet back; in a page (test_browser_cases.py) they do."""
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def tunnels() -> AsyncIterator[dict[str, Tunnel]]:
     async with LocalWorld() as world:
-        main = await Tunnel.connect(options_for(world), platform=NativePlatform())
+        main = await Tunnel.connect(options_for(world), platform=NativePlatform(), traffic=UNDELAYED)
         cookies = await Tunnel.connect(
             options_for(world, client_id="cookies", cookies=True, primary_dns=DEAD_RESOLVER),
             platform=NativePlatform(),
+            traffic=UNDELAYED,
         )
         async with main, cookies:
             yield {MAIN: main, COOKIES: cookies}
