@@ -105,7 +105,6 @@ class Rack:
     def detect(self, board: Scoreboard, now: float, window: float) -> tuple[list[Sent], float | None]:
         """Step 5: mark and return what is lost, and the instant at which the next may be."""
         lost: list[Sent] = []
-        order = board.order
         limit = self.rtt + window
         while (record := board.oldest_flying()) is not None:
             if record.sent_at > self.sent_at or (
@@ -115,7 +114,6 @@ class Rack:
             due = record.sent_at + limit
             if due > now:
                 return lost, due
-            order.popleft()
             board.mark_lost(record)
             lost.append(record)
         return lost, None

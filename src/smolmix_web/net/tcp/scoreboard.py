@@ -1,24 +1,22 @@
 """What was sent and is not yet cumulatively acknowledged: one record a segment, in sequence order.
 
-Three views on the same records: the list by sequence number (for ACK and SACK), ``order`` by time of last
-transmission (for RACK and for the retransmission timer), and a heap of those declared lost (for
-retransmission, lowest first). The latter two are cleaned lazily. A record counts as in flight exactly when it
+Three views on the same records: the list by sequence number (for ACK and SACK), the order of transmissions
+(for RACK), and a heap of those declared lost (for retransmission, lowest first). The latter two are cleaned
+lazily. A record counts as in flight exactly when it
 is neither acknowledged, nor SACKed, nor lost and not yet retransmitted (RFC 6675 "pipe").
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import deque
 from heapq import heappop, heappush
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 
 from smolmix_web.net.tcp.ranges import RangeSet
 
 _by_end = attrgetter("end")
-
-
-_NOTHING: deque[tuple[float, Sent]] = deque()
+_by_time = attrgetter("sent_at")
+_CUT_AFTER = 256  # list slots that may lie unused at the front
 
 
 class Sent:
@@ -30,6 +28,7 @@ class Sent:
         "delivered_at",
         "done",
         "end",
+        "entries",
         "first_sent_at",
         "lost",
         "sent_at",
@@ -44,6 +43,7 @@ class Sent:
         self.sent_at = now
         self.sent_first_at = now
         self.transmissions = 1
+        self.entries = 1  # in the order of transmissions; the last one counts
         self.done = False  # acknowledged or SACKed
         self.lost = False
         # Connection state at the time of sending, for the delivery-rate sample (tcp/delivery.py).
@@ -63,7 +63,7 @@ class Sent:
 class Scoreboard:
     """See the module. ``in_flight`` and ``sacked_bytes`` are bytes."""
 
-    __slots__ = ("_head", "_lost", "in_flight", "order", "records", "sacked", "sacked_bytes")
+    __slots__ = ("_head", "_lost", "_order", "_order_head", "in_flight", "records", "sacked", "sacked_bytes")
 
     def __init__(self) -> None:
         self.records: list[Sent] = []
@@ -71,7 +71,8 @@ class Scoreboard:
         self.sacked = RangeSet()
         self.sacked_bytes = 0
         self.in_flight = 0
-        self.order: deque[tuple[float, Sent]] = _NOTHING  # replaced when something is sent: deques are large
+        self._order: list[Sent] = []  # an entry for each transmission, from ``_order_head`` on
+        self._order_head = 0
         self._lost: list[Sent] = []
 
     def __len__(self) -> int:
@@ -86,10 +87,8 @@ class Scoreboard:
 
     def add(self, record: Sent) -> None:
         """A first transmission; ``record.seq`` is SND.NXT."""
-        if not self.records:
-            self.order = deque()
         self.records.append(record)
-        self.order.append((record.sent_at, record))
+        self._order.append(record)
         self.in_flight += record.end - record.seq
 
     def resent(self, record: Sent, now: float) -> None:
@@ -99,7 +98,8 @@ class Scoreboard:
             self.in_flight += record.end - record.seq
         record.sent_at = now
         record.transmissions += 1
-        self.order.append((now, record))
+        record.entries += 1
+        self._order.append(record)
 
     def acknowledge(self, una: int) -> list[Sent]:
         """Drop everything before ``una``; the records that were not SACKed before, in order."""
@@ -122,9 +122,9 @@ class Scoreboard:
         self._head = index
         if index == size:
             records.clear()
-            self.order = _NOTHING
-            self._head = 0
-        elif index > 256 and index * 2 > size:
+            self._order.clear()
+            self._head = self._order_head = 0
+        elif index > _CUT_AFTER and index * 2 > size:
             del records[:index]
             self._head = 0
         if self.sacked.starts:
@@ -171,12 +171,16 @@ class Scoreboard:
         """Nothing was lost after all: what was not sent again counts as in flight as before."""
         flying = []
         for record in self.records[self._head :]:
-            if record.lost and not record.done:
+            if record.done:
+                record.entries = 0
+                continue
+            if record.lost:
                 record.lost = False
                 self.in_flight += record.end - record.seq
-                flying.append((record.sent_at, record))
-        if flying:
-            self.order = deque(sorted([*self.order, *flying], key=itemgetter(0)))
+            record.entries = 1
+            flying.append(record)
+        self._order = sorted(flying, key=_by_time)
+        self._order_head = 0
 
     def next_lost(self) -> Sent | None:
         """The lowest lost record that was not retransmitted since."""
@@ -187,27 +191,34 @@ class Scoreboard:
 
     def oldest_flying(self) -> Sent | None:
         """The record in flight whose last transmission is the oldest."""
-        order = self.order
-        while order:
-            sent_at, record = order[0]
-            if record.done or record.lost or record.sent_at != sent_at:
-                order.popleft()
-            else:
-                return record
-        return None
+        order, head = self._order, self._order_head
+        size, found = len(order), None
+        while head < size:
+            record = order[head]
+            if record.entries == 1 and not record.done and not record.lost:
+                found = record
+                break
+            record.entries -= 1
+            head += 1
+        if head > _CUT_AFTER and 2 * head > size:
+            del order[:head]
+            head = 0
+        self._order_head = head
+        return found
 
     def split(self, record: Sent, at: int) -> None:
         """Cut an un-SACKed record in two (the path's MTU became smaller, or the window did)."""
         tail = Sent(at, record.end, record.sent_at)
         for name in Sent.__slots__:
-            if name not in ("seq", "end"):
+            if name not in ("seq", "end", "entries"):
                 setattr(tail, name, getattr(record, name))
         record.end = at
         self.records.insert(bisect_left(self.records, at, self._head, key=_by_end) + 1, tail)
         if tail.lost:
+            tail.entries = 0
             heappush(self._lost, tail)
         else:
-            self.order.append((tail.sent_at, tail))
+            self._order.append(tail)
 
     def forget_sacks(self) -> None:
         """The peer reneged (RFC 2018 section 8): treat everything SACKed as in flight again, then lost."""
