@@ -18,6 +18,8 @@ from smolmix_web.errors import OptionError, SmolmixError
 
 COMMANDS = {
     "fetch": "fetch a URL through the mixnet",
+    "socks": "serve SOCKS5 in front of a tunnel, for programs that know proxies",
+    "client": "serve the WebSocket interface of Nym's native client: raw mixnet messages",
     "network": "run a local Nym network for development and tests",
     "demo": "run the local network and the playground page",
     "assets": "assemble the files a page needs into a folder for a static server",

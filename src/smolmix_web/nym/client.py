@@ -213,6 +213,13 @@ class NymClient:
         self._issuer.forget(recipient)
         return len(self._outbox.abandon_where(lambda fragment: fragment.recipient == recipient))
 
+    def drop_lane(self, lane: Lane) -> None:
+        """Gives up what waits on a lane and was not sent yet; what was sent is still repeated if lost."""
+        self._composer.drop_lane(lane)
+        self._replier.drop_lane(lane)
+        for fragment in self._outbox.abandon_where(lambda one: one.queued and one.lane == lane):
+            self._replier.forget(fragment)  # its reply SURB can serve another
+
     # Messages in -------------------------------------------------------------------------------------------
 
     def receive_push(self, message: bytes, now: float) -> None:
@@ -310,6 +317,10 @@ class NymClient:
     def queued_in(self, lane: Lane) -> int:
         """Real packets waiting in one lane."""
         return self._outbox.queue.waiting(lane)
+
+    def waiting_in(self, lane: Lane) -> int:
+        """Packets of one lane not sent yet, those that wait for reply SURBs included."""
+        return self.queued_in(lane) + self._composer.waiting_in(lane) + len(self._replier.waiting_in(lane))
 
     def unacknowledged(self) -> int:
         """Fragments sent and not yet acknowledged."""

@@ -118,5 +118,12 @@ class Composer:
         for fragment in fragments:
             self._outbox.enqueue(fragment, now)
 
+    def waiting_in(self, lane: Lane) -> int:
+        """Messages waiting that will go on ``lane``."""
+        return sum(draft.lane == lane for draft in self._drafts)
+
+    def drop_lane(self, lane: Lane) -> None:
+        self._drafts = deque(draft for draft in self._drafts if draft.lane != lane)
+
     def forget(self, recipient: Recipient) -> None:
         self._drafts = deque(draft for draft in self._drafts if draft.recipient != recipient)

@@ -6,7 +6,7 @@ import math
 
 from smolmix_web.nym.addresses import Recipient
 from smolmix_web.nym.config import ClientConfig
-from smolmix_web.nym.lanes import SURB_REQUEST
+from smolmix_web.nym.lanes import SURB_REQUEST, Lane
 from smolmix_web.nym.outbox import Outbox
 from smolmix_web.nym.outgoing import OutgoingFragment
 from smolmix_web.nym.replies import SurbList, SurbRequest
@@ -75,6 +75,18 @@ class Replier:
         entry = self.stock.get(fragment.sender_tag)
         if entry is not None and fragment in entry.retransmissions:
             entry.retransmissions.remove(fragment)
+
+    def waiting_in(self, lane: Lane) -> list[OutgoingFragment]:
+        """Fragments of ``lane`` that wait for their first SURB."""
+        return [fragment for entry in self.stock for fragment in entry.replies if fragment.lane == lane]
+
+    def drop_lane(self, lane: Lane) -> None:
+        """What waits on ``lane`` will not be sent."""
+        for entry in self.stock:
+            dropped = [fragment for fragment in entry.replies if fragment.lane == lane]
+            for fragment in dropped:
+                entry.replies.remove(fragment)
+            self._drop(dropped)
 
     def poll_at(self) -> float:
         """Instant of the next look, ``math.inf`` while there is nobody to answer."""

@@ -24,6 +24,7 @@ from smolmix_web.nym import base58
 from smolmix_web.nym.addresses import Recipient
 from smolmix_web.nym.config import ClientConfig
 from smolmix_web.nym.events import MessageReceived
+from smolmix_web.nym.lanes import GENERAL, Lane, connection_lane
 from smolmix_web.nym.topology import Topology
 from smolmix_web.options import TunnelOptions, camel_case
 from smolmix_web.platform import Platform, current_platform
@@ -362,9 +363,12 @@ class MixClient:
 
     # -- raw messages --------------------------------------------------------------------------------------
 
-    async def send(self, recipient: str | Recipient, data: bytes) -> None:
+    async def send(
+        self, recipient: str | Recipient, data: bytes, *, connection_id: int | None = None
+    ) -> None:
         """Send ``data`` (up to 16 MiB) as a plain message. Returns when it is queued; nothing tells more.
 
+        :param connection_id: 0 to 2**64 - 1: a queue of its own, which is served fairly beside others.
         :raises OptionError: the recipient or the data cannot be used.
         :raises Unreachable: the recipient's gateway is not in the network.
         :raises TunnelStateError: not connected. :raises DeadlineError: the queue stayed full.
@@ -372,11 +376,16 @@ class MixClient:
         to, data = parse_recipient(recipient), check_data(data)
         driver = await self._room()
         self._check_route(to)
-        driver.nym.send(to, data, driver.now(), anonymous=False)
+        driver.nym.send(to, data, driver.now(), anonymous=False, lane=_lane(connection_id))
         driver.wake()
 
     async def send_anonymous(
-        self, recipient: str | Recipient, data: bytes, *, reply_surbs: int = DEFAULT_REPLY_SURBS
+        self,
+        recipient: str | Recipient,
+        data: bytes,
+        *,
+        reply_surbs: int = DEFAULT_REPLY_SURBS,
+        connection_id: int | None = None,
     ) -> None:
         """Send a message that can be answered without knowing who we are. Otherwise as :meth:`send`.
 
@@ -387,10 +396,11 @@ class MixClient:
             raise OptionError("replySurbs", f"{reply_surbs} is not between 0 and 500")
         driver = await self._room()
         self._check_route(to)
-        driver.nym.send(to, data, driver.now(), reply_surbs=reply_surbs, anonymous=True)
+        lane = _lane(connection_id)
+        driver.nym.send(to, data, driver.now(), reply_surbs=reply_surbs, anonymous=True, lane=lane)
         driver.wake()
 
-    async def reply(self, sender_tag: str | bytes, data: bytes) -> None:
+    async def reply(self, sender_tag: str | bytes, data: bytes, *, connection_id: int | None = None) -> None:
         """Answer whoever sent the message with ``sender_tag`` (16 bytes, or base58).
 
         :raises Unreachable: that sender gave no reply SURBs, or too long ago. Others as :meth:`send`.
@@ -400,8 +410,19 @@ class MixClient:
         driver = await self._room()
         if not driver.nym.can_reply(tag):
             raise Unreachable("no reply SURBs of this sender")
-        driver.nym.reply(tag, data, driver.now())
+        driver.nym.reply(tag, data, driver.now(), lane=_lane(connection_id))
         driver.wake()
+
+    def queue_length(self, connection_id: int | None = None) -> int:
+        """Packets of a connection id (None: of all without one) that were not sent yet.
+
+        Those that wait for reply SURBs count. :raises TunnelStateError: not connected yet.
+        """
+        return self.driver.nym.waiting_in(_lane(connection_id))
+
+    def drop_lane(self, connection_id: int) -> None:
+        """Give up what waits under a connection id. :raises TunnelStateError: not connected yet."""
+        self.driver.nym.drop_lane(_lane(connection_id))
 
     @property
     def on_message(self) -> Callable[[MixMessage], None] | None:
@@ -478,6 +499,15 @@ class MixClient:
             layers["gateway"] = numbers(driver.gateway.stats) | {"balance": driver.gateway.balance}
             layers["nym"] = numbers(driver.nym.stats) | {"queued": driver.nym.queued()}
         return layers
+
+
+def _lane(connection_id: int | None) -> Lane:
+    """:raises OptionError: not a number of 64 bits."""
+    if connection_id is None:
+        return GENERAL
+    if not 0 <= connection_id < 2**64:
+        raise OptionError("connectionId", f"{connection_id} is not between 0 and 2**64 - 1")
+    return connection_lane(connection_id)
 
 
 def numbers(stats: Any) -> dict[str, Any]:

@@ -1,0 +1,48 @@
+"""Serve the WebSocket interface of Nym's native client (nym-client): raw mixnet messages for local programs,
+as JSON or as bytes."""
+
+from __future__ import annotations
+
+import argparse
+
+from smolmix_web.cli.network import until_interrupted
+from smolmix_web.cli.serving import (
+    add_listen_argument,
+    connect_with_progress,
+    listen_address,
+    url_of,
+    warn_unless_loopback,
+)
+from smolmix_web.cli.tunnel_options import add_tunnel_arguments, tunnel_options
+from smolmix_web.native_api import NativeApiServer
+from smolmix_web.tunnel import MixClient
+
+DEFAULT_PORT = 1977
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_listen_argument(parser, DEFAULT_PORT)
+    parser.add_argument(
+        "--allow-origin",
+        metavar="ORIGIN",
+        action="append",
+        default=[],
+        help="let web pages of this origin connect (may be repeated; default: no page)",
+    )
+    add_tunnel_arguments(parser)
+
+
+async def run(chosen: argparse.Namespace) -> int:
+    """Carry the command out; returns the exit code."""
+    host, port = listen_address(chosen.listen)
+    options = tunnel_options(chosen)
+    warn_unless_loopback(host)
+    client = await connect_with_progress(
+        lambda platform, show: MixClient.connect(options, platform=platform, on_event=show),
+        keep=chosen.client_id is not None,
+        quiet=chosen.quiet,
+    )
+    async with client, NativeApiServer(client, host=host, port=port, origins=chosen.allow_origin) as server:
+        print(f"{client.self_address}\n{url_of('ws', server.address)}\nCtrl-C ends it.", flush=True)
+        await until_interrupted()
+    return 0
