@@ -52,6 +52,7 @@ const GROUPS = [
       { name: 'tcpBufferSize', type: 'number', label: 'TCP buffer, bytes', hint: '4194304' },
       { name: 'maxRedirects', type: 'number', label: 'Redirects followed', hint: '5' },
       { name: 'cookies', type: 'flag', label: 'Keep cookies' },
+      { name: 'tlsResumption', type: 'flag', label: 'Resume TLS sessions' },
       { name: 'trustAnchors', type: 'lines', label: 'Further certificate authorities, PEM', hint: 'none' },
     ],
   },

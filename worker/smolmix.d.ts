@@ -39,6 +39,11 @@ export interface MixTunnelOptions {
   maxRedirects?: number | null;
   /** Keep a cookie jar for the life of the tunnel. Default false. */
   cookies?: boolean | null;
+  /**
+   * Resume TLS 1.3 sessions with a server: further connections need no certificates, and the server can tell that
+   * they come from one visitor. Never across origins, tunnels or exits. Default false.
+   */
+  tlsResumption?: boolean | null;
   /** PEM certificates of authorities to trust besides Mozilla's roots. */
   trustAnchors?: string | null;
   /** `log` events and console output by layer. Default false. */
@@ -218,7 +223,7 @@ export interface TunnelInfo {
   mtu: number | null;
 }
 
-/** Counters by layer (`driver`, `gateway`, `nym`, `ipr`, `stack`, `fetch`, `bridge`). */
+/** Counters by layer (`driver`, `gateway`, `nym`, `ipr`, `stack`, `tls`, `fetch`, `bridge`). */
 export type TunnelStats = Record<string, Record<string, any>>;
 
 /** What went wrong; the `cause` of the `TypeError`s and time-outs of `mixFetch`. */

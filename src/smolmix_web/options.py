@@ -75,6 +75,10 @@ class TunnelOptions:
     cookies: bool = False
     """Keep cookies in memory for the life of the tunnel, and send them back (RFC 6265bis)."""
 
+    tls_resumption: bool = False
+    """Resume TLS 1.3 sessions. Saves certificates on further connections to an origin, and lets its server
+    tell that they come from one visitor; tickets are kept per origin, and no longer than the exit is used."""
+
     trust_anchors: str | None = field(default=None, repr=False)
     """PEM certificates of authorities to trust besides Mozilla's roots (private networks, tests)."""
 
@@ -96,7 +100,10 @@ class TunnelOptions:
                 raise OptionError(camel_case(name), f"a whole number is wanted, not {_kind(value)}")
             if not low <= value <= high:
                 raise OptionError(camel_case(name), f"{value} is not between {low} and {high}")
-        for name in ("force_tls", "disable_poisson_traffic", "disable_cover_traffic", "cookies", "debug"):
+        for name in (
+            *("force_tls", "disable_poisson_traffic", "disable_cover_traffic"),
+            *("cookies", "tls_resumption", "debug"),
+        ):
             if not isinstance(getattr(self, name), bool):
                 raise OptionError(
                     camel_case(name), f"true or false is wanted, not {_kind(getattr(self, name))}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from smolmix_web.directory.selection import ExitChoice
 from smolmix_web.errors import SmolmixError, TunnelClosed
@@ -29,7 +30,16 @@ from smolmix_web.sockets.streams import TcpStream, UdpSocket, open_tcp, open_udp
 from smolmix_web.tls.config import TlsConfig
 from smolmix_web.tls.stream import TlsStream
 from smolmix_web.tls.stream import wrap as wrap_tls
+from smolmix_web.tls.tickets import TicketStore
 from smolmix_web.tunnel.timing import deadline
+
+
+@dataclass(slots=True)
+class TlsStats:
+    """Counters of one exit session."""
+
+    handshakes: int = 0
+    resumed: int = 0
 
 
 class ExitSession:
@@ -68,6 +78,9 @@ class ExitSession:
             now=platform.monotonic,  # names and idle connections age while the machine sleeps
             random_bytes=platform.random_bytes,
         )
+        # Tickets would tell a server that one visitor moved to another exit: they go with this one.
+        self._tickets = TicketStore() if options.tls_resumption else None
+        self.tls_stats = TlsStats()
         self.fetch_client = FetchClient(self.open_origin, platform.monotonic, cookies=cookies)
 
     async def end(self, error: TunnelClosed) -> None:
@@ -115,7 +128,9 @@ class ExitSession:
         )
         if origin.scheme == "https":
             with during("tls"):
-                return await self.secure(stream, origin.host, ("http/1.1",), timeouts.tls)
+                return await self.secure(
+                    stream, origin.host, ("http/1.1",), timeouts.tls, partition=origin.authority
+                )
         return stream
 
     async def open_stream(
@@ -150,18 +165,37 @@ class ExitSession:
                 [one.address for one in first], rest(), connect, lambda stream: stream.abort()
             )
 
-    async def secure(self, stream: TcpStream, host: str, alpn: tuple[str, ...], timeout: float) -> TlsStream:
-        """TLS on a stream. :raises TlsError: see :mod:`smolmix_web.tls`."""
-        config = TlsConfig(alpn=alpn, trust_anchors=self._options.trust_anchors)
+    async def secure(
+        self,
+        stream: TcpStream,
+        host: str,
+        alpn: tuple[str, ...],
+        timeout: float,
+        *,
+        partition: str | None = None,
+    ) -> TlsStream:
+        """TLS on a stream. :raises TlsError: see :mod:`smolmix_web.tls`.
+
+        :param partition: with the option ``tls_resumption``, sessions are resumed within it; None: never.
+        """
+        config = TlsConfig(
+            alpn=alpn,
+            trust_anchors=self._options.trust_anchors,
+            resumption=self._tickets if partition is not None else None,
+            resumption_partition=partition or "",
+        )
         with self._or_lost():
             async with deadline(f"TLS handshake with {host}", timeout):
-                return await wrap_tls(
+                secured = await wrap_tls(
                     stream,
                     host,
                     config,
                     unix_time=self._platform.unix_time,
                     random_bytes=self._platform.random_bytes,
                 )
+        self.tls_stats.handshakes += 1
+        self.tls_stats.resumed += secured.info.resumed
+        return secured
 
     def open_udp(self) -> UdpSocket:
         """A UDP socket on a free port."""

@@ -489,6 +489,7 @@ class Tunnel:
             if driver.ipr is not None:
                 layers["ipr"] = numbers(driver.ipr.stats)
             layers["stack"] = numbers(session.stack.stats) | session.stack.counts()
+            layers["tls"] = numbers(session.tls_stats)
             layers["fetch"] = numbers(client.stats) | client.pool.counts()
         layers["websocket"] = {"open": len(self._websockets)}
         return layers
