@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup chromium servers demo test lint types js unit bench soak clean
+.PHONY: help setup chromium servers demo test lint types js unit bench compare soak clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ unit: setup
 
 bench: setup chromium ## print the benchmark tables (CPython and headless Chromium)
 	$(BIN)/python -m bench
+
+compare: setup chromium ## our client beside Nym's official one (ARGS="--rounds 1 --modes 2" for a part)
+	$(BIN)/python -m bench.compare $(ARGS)
 
 soak: setup ## 30 minutes of mixed traffic over a network that keeps breaking (MINUTES=n for another length)
 	$(BIN)/python bench/soak.py --minutes $(or $(MINUTES),30)

@@ -4,10 +4,10 @@
 /** @type {any} */
 let mix;
 
-/** @param {number} size */
-function patternOf(size) {
+/** Bytes that no compression of a client makes fewer. @param {number} size */
+function noise(size) {
   const bytes = new Uint8Array(size);
-  for (let index = 0; index < size; index += 1) bytes[index] = (index * 31 + (index >> 8) * 7) & 255;
+  for (let at = 0; at < size; at += 65536) crypto.getRandomValues(bytes.subarray(at, at + 65536));
   return bytes;
 }
 
@@ -74,7 +74,7 @@ const tasks = {
   parallel: (url, size, count) =>
     timed(() => Promise.all(Array.from({ length: count }, (_, index) => get(`${url}?seed=${index}`, size)))),
   upload: (url, size) => {
-    const body = patternOf(size);
+    const body = noise(size);
     return timed(async () => {
       const response = await mix.mixFetch(url, { method: 'POST', body });
       const seen = await response.json();
@@ -102,7 +102,7 @@ const tasks = {
   },
   stream: async (url, size, count) => {
     const { socket, next } = await openSocket(url);
-    const message = patternOf(size / count);
+    const message = noise(size / count);
     const time = await timed(async () => {
       const sending = (async () => {
         for (let index = 0; index < count; index += 1) await socket.send(message);
