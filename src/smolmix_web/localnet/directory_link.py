@@ -112,6 +112,7 @@ class Announcer:
 
     :param describe: the node as it is now; asked before every announcement.
     :param refreshed: called after each round, to fetch what the node wants to know.
+    :param unix_time: seconds since 1970.
     :param interval: seconds between two rounds; well below the directory's lifetime of nodes.
     """
 
@@ -125,7 +126,9 @@ class Announcer:
         layer: int | None = None,
         performance: str = "1",
         interval: float = 5.0,
+        unix_time: Callable[[], float] = time.time,
     ) -> None:
+        self._unix_time = unix_time
         self._link = link
         self._seed = identity_seed
         self._describe = describe
@@ -184,7 +187,7 @@ class Announcer:
 
     async def _announce(self, *, leaving: bool) -> None:
         # Milliseconds that grow, even when the clock stands still or goes back a little.
-        self._last_time = max(time.time(), self._last_time + 0.001)
+        self._last_time = max(self._unix_time(), self._last_time + 0.001)
         announcement = Announcement(
             self._describe(), self._last_time, self._layer, self._performance, leaving
         )

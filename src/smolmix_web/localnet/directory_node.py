@@ -27,6 +27,7 @@ class DirectoryNode:
 
     :param state: given to a restarted directory so that it remembers its nodes; otherwise it starts empty,
         with its first epoch beginning at ``start``.
+    :param unix_time: seconds since 1970, of epochs and announcements.
     :param pages: further GET paths, such as the network's status: each gives (content type, body).
     """
 
@@ -36,8 +37,10 @@ class DirectoryNode:
         *,
         state: DirectoryState | None = None,
         pages: Mapping[str, ExtraPage] | None = None,
+        unix_time: Callable[[], float] = time.time,
     ) -> None:
         self._config = config
+        self._unix_time = unix_time
         self.state = state
         self._pages = dict(pages or {})
         self._http: HttpServer | None = None
@@ -52,7 +55,7 @@ class DirectoryNode:
     async def start(self, host: str, port: int) -> int:
         """Listen; the port. :raises OSError: cannot bind."""
         if self.state is None:
-            self.state = DirectoryState(self._config, started_at=float(int(time.time())))
+            self.state = DirectoryState(self._config, started_at=float(int(self._unix_time())))
         http = HttpServer(
             self._serve,
             first_request_timeout=REQUEST_TIMEOUT,
@@ -96,7 +99,9 @@ class DirectoryNode:
                     body = await request.read()  # aiohttp refuses more than 1 MiB
             except TimeoutError:
                 return web.Response(status=408)
-        answer = self.state.answer(request.method, request.path, request.query, body, unix_time=time.time())
+        answer = self.state.answer(
+            request.method, request.path, request.query, body, unix_time=self._unix_time()
+        )
         headers = dict(answer.headers)
         if answer.content_type:
             headers["Content-Type"] = answer.content_type

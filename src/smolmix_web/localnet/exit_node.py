@@ -56,5 +56,7 @@ class ExitNode(GatewayNode):
     async def _refresh(self) -> None:
         await super()._refresh()
         if self._directory is not None:
-            self.service.set_key_rotation(await self._directory.key_rotation())
-            self.service.set_topology(await self._directory.topology())
+            rotation, topology = await self._directory.key_rotation(), await self._directory.topology()
+            unix_time = self.config.unix_time()
+            self.service.set_key_rotation(rotation, unix_time)
+            self.service.set_topology(topology, unix_time)

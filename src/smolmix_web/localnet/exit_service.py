@@ -208,16 +208,16 @@ class ExitService:
         self._pushes.clear()
         await self.way_out.stop()
 
-    def set_topology(self, topology: Topology) -> None:
+    def set_topology(self, topology: Topology, unix_time: float | None = None) -> None:
         """The network as the directory tells it, with this node in it."""
         if self.nym is not None and self._loop is not None:
-            self.nym.set_topology(topology, self._loop.time(), unix_time=time.time())
+            self.nym.set_topology(topology, self._loop.time(), unix_time=unix_time or time.time())
             self._wake()
 
-    def set_key_rotation(self, info: KeyRotationInfo) -> None:
+    def set_key_rotation(self, info: KeyRotationInfo, unix_time: float | None = None) -> None:
         """Epochs of the network, so that SURBs sealed for old keys are thrown away in time."""
         if self.nym is not None and self._loop is not None:
-            self.nym.set_key_rotation(info, self._loop.time(), time.time())
+            self.nym.set_key_rotation(info, self._loop.time(), unix_time or time.time())
             self._wake()
 
     def receive_push(self, message: bytes) -> None:

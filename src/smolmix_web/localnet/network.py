@@ -12,13 +12,14 @@ import json
 import logging
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from smolmix_web.directory.network import DirectoryConfig
+from smolmix_web.directory.server import DirectoryState
 from smolmix_web.errors import LocalProtocolError, NetworkError
 from smolmix_web.gateway import GatewayConfig, GatewayStorage, MemoryStorage
 from smolmix_web.localnet.client_listener import ClientListenerConfig
@@ -65,6 +66,7 @@ class LocalNetworkConfig:
     :ivar show_connections: tell on the status page who is connected to each node, and where the exit's
         connections lead: to show what each party knows, where one person is all of them.
     :ivar hosts: IP addresses of single roles that differ from ``host``.
+    :ivar unix_time: the clock of epochs and announcements, in seconds since 1970.
     :ivar state_dir: keys and gateway databases persist here; None keeps all in memory.
     """
 
@@ -85,6 +87,7 @@ class LocalNetworkConfig:
     hostname: str | None = None
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     directory_tls: ssl.SSLContext | None = field(default=None, repr=False)
+    unix_time: Callable[[], float] = time.time
     state_dir: Path | None = None
 
     def __post_init__(self) -> None:
@@ -128,8 +131,7 @@ class LocalNetwork:
         self._started_at = time.time()
         try:
             if DIRECTORY in self.config.roles:
-                pages = {STATUS_PATH: self._status_page}
-                self.directory = DirectoryNode(self.config.directory, pages=pages)
+                self.directory = self._make_directory(None)
                 await self._start_directory(self.directory)
             for name in self.config.roles:
                 if name != DIRECTORY:
@@ -194,8 +196,7 @@ class LocalNetwork:
     async def restart(self, name: str) -> None:
         """Start a killed node anew, with its keys, ports and stored clients. A directory keeps its state."""
         if name == DIRECTORY and self.directory is not None:
-            pages = {STATUS_PATH: self._status_page}
-            self.directory = DirectoryNode(self.config.directory, state=self.directory.state, pages=pages)
+            self.directory = self._make_directory(self.directory.state)
             await self._start_directory(self.directory)
             return
         if self._node(name).is_running:
@@ -234,6 +235,14 @@ class LocalNetwork:
 
     # -- starting -----------------------------------------------------------------------------------------
 
+    def _make_directory(self, state: DirectoryState | None) -> DirectoryNode:
+        return DirectoryNode(
+            self.config.directory,
+            state=state,
+            pages={STATUS_PATH: self._status_page},
+            unix_time=self.config.unix_time,
+        )
+
     async def _start_directory(self, directory: DirectoryNode) -> None:
         self._ports[DIRECTORY] = await directory.start(self.config.host, self._ports.get(DIRECTORY, 0))
         if self.config.directory_tls is not None:
@@ -265,6 +274,7 @@ class LocalNetwork:
             layer=MIX_NODES.index(name) + 1 if name in MIX_NODES else None,
             frame_version=config.frame_version,
             announce_interval=config.announce_interval,
+            unix_time=config.unix_time,
             data_dir=config.state_dir / name if config.state_dir is not None else None,
             links=config.links,
             impairment=config.impairment,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ class NodeConfig:
     :ivar frame_version: of the frames it sends; official nodes send 7.
     :ivar noise: offer encrypted links; the nodes of one IP address must agree on this.
     :ivar announce_interval: seconds between two rounds with the directory.
+    :ivar unix_time: seconds since 1970, of epochs and announcements.
     :ivar data_dir: folder of the Sphinx keys and replay filters; None keeps them in memory.
     """
 
@@ -70,6 +72,7 @@ class NodeConfig:
     verify_next_hop: bool = True
     noise: bool = False
     announce_interval: float = 5.0
+    unix_time: Callable[[], float] = time.time
     data_dir: Path | None = None
     links: LinkConfig = field(default_factory=LinkConfig)
     impairment: ImpairmentConfig = field(default_factory=ImpairmentConfig)
@@ -155,6 +158,7 @@ class MixnetNode:
             layer=self.config.layer,
             performance=self.config.performance,
             interval=self.config.announce_interval,
+            unix_time=self.config.unix_time,
         )
         await self._announcer.round()
         self._announcer.start()
@@ -275,9 +279,9 @@ class MixnetNode:
         try:
             rotation = await directory.key_rotation()
             if self._keys_are_known:
-                self._rotation.advance(rotation, time.time())
+                self._rotation.advance(rotation, self.config.unix_time())
             else:
-                self._rotation.start(rotation, time.time())
+                self._rotation.start(rotation, self.config.unix_time())
         except SmolmixError as error:
             log.warning("%s: no key rotation from the directory: %s", self.config.name, error)
 
@@ -289,7 +293,7 @@ class MixnetNode:
         nodes = await directory.known_nodes()
         self._filter.update(node.address for node in nodes)
         self._noise.update(nodes)
-        changed = self._rotation.advance(await directory.key_rotation(), time.time())
+        changed = self._rotation.advance(await directory.key_rotation(), self.config.unix_time())
         self._save_keys()
         if changed and self._announcer is not None:
             self._announcer.refresh_soon()  # the others have to learn of the new key

@@ -233,26 +233,56 @@ async def test_empty_directory_learns_its_nodes_again():
         await wait_until_routable(net, 5.0)
 
 
+class SteppedClock:
+    """A network whose epochs pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now
+
+
 async def test_key_rotation_loses_nothing():
-    """Epochs of 1.2 s, a rotation every two: packets flow all the time, with keys of all ages."""
-    epochs = DirectoryConfig(epoch_duration=1.2, validity_epochs=2, first_epoch_id=4, initial_epoch_id=2)
-    config = replace(QUICK, directory=epochs, frame_version=PacketVersion.KEY_ROTATION)
+    """Packets with keys of all ages at every moment of six epochs, while the nodes learn of each in turn."""
+    clock, epoch = SteppedClock(), 1000.0
+    epochs = DirectoryConfig(
+        epoch_duration=epoch,
+        validity_epochs=2,
+        first_epoch_id=4,
+        initial_epoch_id=2,
+        node_lifetime=3 * epoch,
+        announcement_skew=2 * epoch,
+    )
+    config = replace(
+        QUICK,
+        directory=epochs,
+        frame_version=PacketVersion.KEY_ROTATION,
+        announce_interval=3600.0,
+        unix_time=clock,
+    )
     async with LocalNetwork(config) as net, entry_client(net) as client:
-        rotations, sent = set(), 0
-        topology = await topology_of(net)
-        fetched = time.monotonic()
-        async with asyncio.timeout(20):
-            while len(rotations) < 3:
-                if time.monotonic() - fetched > 0.4:  # so keys are up to 0.4 s old when used
-                    topology = await topology_of(net)
-                    fetched = time.monotonic()
-                rotations.add(topology.rotation_id)
-                await loop_message(client, topology, b"%d" % sent)
-                sent += 1
-                await asyncio.sleep(0.02)
-        received = [await client.next_push() for _ in range(sent)]
-        assert sorted(received) == sorted(b"%d" % number for number in range(sent))
-        await eventually(lambda: client.acks == sent)
+        rotations, sent = [], []
+
+        async def send(*topologies: Topology) -> None:
+            for topology in topologies:
+                sent.append(b"%d" % len(sent))
+                await loop_message(client, topology, sent[-1])
+                assert await client.next_push(30) == sent[-1], rotations
+
+        for _ in range(6):
+            old = await topology_of(net)
+            rotations.append(old.rotation_id)
+            clock.now += epoch
+            await send(old)
+            new = await topology_of(net)
+            await send(old, new)
+            for node in net.nodes.values():
+                assert await node.refresh()
+                await send(old, new)
+                assert await node.refresh()  # announces the key that the first round made
+        assert rotations == [1, 1, 2, 2, 3, 3]
+        await eventually(lambda: client.acks == len(sent), 30)
         for name in ("mix1", "mix2", "mix3", "entry"):
             assert net.nodes[name].stats.ingress_mixing.malformed_packets_received == 0
 
