@@ -95,7 +95,7 @@ def check(tcp: Trace) -> None:
     assert tx.board.in_flight >= 0
     assert tx.board.sacked_bytes >= 0
     assert rx.held <= 2 * rx.limit
-    assert tcp.stack.receive_memory >= 0
+    assert tcp.stack.memory.used >= 0
     assert len(tcp.stack.packets_to_send(tcp.now)) < 200
     assert len(tcp.stack._connections) <= 3
 

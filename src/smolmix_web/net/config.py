@@ -64,8 +64,8 @@ class StackConfig:
     hop_limit: int = 64
 
     receive_memory_limit: int = 64 * MIB
-    """Bytes received and not yet read by the application, over all connections. Half way buffers stop
-    growing; at the limit segments are dropped unacknowledged."""
+    """Bytes received and not yet read by the application, over all connections; never exceeded. From half of
+    it on windows stay small; what does not fit is dropped unacknowledged (see memory.py)."""
 
     max_connections: int = 16_384
     """Connections of all states but TIME-WAIT."""

@@ -26,6 +26,7 @@ from smolmix_web.net.flow import Flow, flow_key, ip_packet
 from smolmix_web.net.ip import ICMP, ICMPV6, TCP, UDP, IpPacket, pseudo_sum
 from smolmix_web.net.ipv4 import parse_ipv4
 from smolmix_web.net.ipv6 import parse_ipv6
+from smolmix_web.net.memory import ReceiveMemory
 from smolmix_web.net.pmtu import PathMtu
 from smolmix_web.net.reassembly import Reassembler
 from smolmix_web.net.tcp.connection import TcpConnection
@@ -92,7 +93,7 @@ class Stack:
         self.accept_any = accept_any
         self.stats = StackStats()
         self.changed: set[Socket] = set()
-        self.receive_memory = 0
+        self.memory = ReceiveMemory(config.receive_memory_limit)
         self._secret = random_bytes(32)
         self._path_mtu = PathMtu(mtu)
         self._reassembler = Reassembler(config.reassembly_limit, config.reassembly_timeout)
@@ -226,7 +227,7 @@ class Stack:
         listener.syn_arrived(connection)
 
     def _reset_unknown(self, parsed: IpPacket, segment: Segment, now: float) -> None:
-        if not self._may_send_error(now):
+        if not self.may_answer(now):
             return
         self.stats.resets_sent += 1
         if segment.flags & ACK:
@@ -267,7 +268,7 @@ class Stack:
         message = icmp.parse_icmp(parsed.payload, parsed.source, parsed.destination)
         version = 4 if len(parsed.source) == 4 else 6
         if message.kind is icmp.Kind.ECHO_REQUEST:
-            if self._may_send_error(now):
+            if self.may_answer(now):
                 reply = icmp.ECHO_REPLY_V4 if version == 4 else icmp.ECHO_REPLY_V6
                 body = icmp.build_icmp(
                     parsed.destination, parsed.source, reply, 0, message.value, message.body
@@ -527,9 +528,6 @@ class Stack:
             "udpSockets": sum(map(len, self._udp.values())),
         }
 
-    def buffers_may_grow(self) -> bool:
-        return 2 * self.receive_memory < self.config.receive_memory_limit
-
     def send_control(self, packet: bytes) -> None:
         """Queue a packet that belongs to no connection; dropped when the queue is full."""
         if len(self._control) >= self.config.control_queue_limit:
@@ -550,7 +548,7 @@ class Stack:
     def send_unreachable(self, original: bytes, *, code: int | None = None) -> None:
         """Tell the sender of ``original`` that its destination cannot be reached; default: port
         unreachable."""
-        if not self._may_send_error(self._now):
+        if not self.may_answer(self._now):
             return
         parsed = parse_ipv4(original) if original[0] >> 4 == 4 else parse_ipv6(original)
         if len(parsed.source) == 4:
@@ -562,7 +560,7 @@ class Stack:
         )
         self.send_control(ip_packet(parsed.destination, parsed.source, protocol, body, self.config.hop_limit))
 
-    def _may_send_error(self, now: float) -> bool:
+    def may_answer(self, now: float) -> bool:
         """A token bucket of one second."""
         rate = float(self.config.icmp_per_second)
         self._icmp_tokens = min(rate, self._icmp_tokens + max(now - self._icmp_at, 0.0) * rate)

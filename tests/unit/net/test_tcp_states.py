@@ -509,7 +509,7 @@ def test_data_received_before_a_reset_stays_readable() -> None:
     tcp.sends(".", seq=0, ack=0, payload=b"last words")
     tcp.sends("R", seq=10)
     assert tcp.read() == b"last words"
-    assert tcp.stack.receive_memory == 0
+    assert tcp.stack.memory.used == 0
 
 
 # -- the exit's deferred listener ------------------------------------------------------------------

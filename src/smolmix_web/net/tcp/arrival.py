@@ -162,7 +162,7 @@ class Arrival(Opening):
         ack = unwrap(segment.ack, tx.una)
         if self.state is State.SYN_RECEIVED:
             if not tx.una < ack <= tx.nxt:
-                self._emit_raw(segment.ack, 0, RST)
+                self._answer_with_reset(segment, now)
                 return False
             self._sample_handshake(segment, now)
             tx.una = tx.iss + 1

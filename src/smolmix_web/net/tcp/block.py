@@ -160,7 +160,7 @@ class ControlBlock:
         self.deferred = False
         tx, rx = self._tx, self._rx
         # What is left to be read belongs to the user now and no longer counts.
-        self._stack.receive_memory -= rx.held
+        self._stack.memory.used -= rx.held
         if self._closed_by_user:
             rx.queue = bytearray()
         rx.drop_all()

@@ -75,7 +75,7 @@ class TcpConnection(Timers):
         rx = self._rx
         data = rx.take(max_bytes)
         if data and self.state is not State.CLOSED:
-            self._stack.receive_memory -= len(data)
+            self._stack.memory.used -= len(data)
             if rx.fin is None and self.state in RECEIVING and rx.window_would_open():
                 self._acks.due = True
                 self._wake()

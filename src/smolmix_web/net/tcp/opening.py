@@ -84,7 +84,7 @@ class Opening(Text):
         acceptable = bool(flags & ACK) and tx.iss < ack <= tx.nxt
         if flags & ACK and not acceptable:
             if not flags & RST:
-                self._emit_raw(segment.ack, 0, RST)
+                self._answer_with_reset(segment, now)
             return
         if flags & RST:
             if acceptable:

@@ -11,6 +11,7 @@ from smolmix_web.net.tcp.segment import (
     RST,
     SYN,
     TIMESTAMPS_SIZE,
+    Segment,
     build_options,
     build_segment,
     build_timestamps,
@@ -108,7 +109,7 @@ class Output(ControlBlock):
 
     def _emit(self, seq: int, flags: int, payload: bytes | bytearray, now: float) -> bytes:
         rx, flow = self._rx, self.flow
-        window = min(rx.window() >> self._receive_scale, 65_535)
+        window = min(rx.window(self._stack.memory.roomy) >> self._receive_scale, 65_535)
         if self._timestamps:
             if rx.islands.starts or rx.dsack is not None:
                 blob = self._options_with_sack(len(payload), now)
@@ -139,6 +140,13 @@ class Output(ControlBlock):
         self._stack.send_control(
             flow.packet(build_segment(flow.pseudo, flow.local_port, flow.remote_port, seq, ack, flags, 0))
         )
+
+    def _answer_with_reset(self, segment: Segment, now: float) -> None:
+        """Reset for an unacceptable ACK of a half-open connection (RFC 9293 section 3.10.7.3, first), at the
+        rate of all answers that strangers can provoke."""
+        if self._stack.may_answer(now):
+            self._stack.stats.resets_sent += 1
+            self._emit_raw(segment.ack, 0, RST)
 
     def _send_reset(self) -> None:
         self._emit_raw(self._tx.nxt, self._rx.nxt, RST | ACK)

@@ -45,6 +45,10 @@ class RangeSet:
             index += 1
         return out
 
+    def count(self, start: int, end: int) -> int:
+        """How many ranges overlap or touch ``[start, end)``."""
+        return bisect_right(self.starts, end) - bisect_left(self.ends, start)
+
     def find(self, position: int) -> tuple[int, int] | None:
         """The range that holds ``position``."""
         index = bisect_right(self.starts, position) - 1

@@ -14,6 +14,7 @@ from smolmix_web.net.tcp.sequence import MASK
 # What one piece costs besides its bytes (tuple, bytes object, list slot), so that one-byte segments
 # cannot occupy a hundred times what they claim.
 PIECE_OVERHEAD = 160
+_PRESSED_SEGMENTS = 8
 
 
 class Receiver:
@@ -180,14 +181,17 @@ class Receiver:
         if island is not None and island not in blocks:
             blocks.append(island)
 
-    def window(self) -> int:
+    def window(self, roomy: bool = True) -> int:
         """Bytes from RCV.NXT to the right edge we would advertise now; moves the edge.
 
         The edge never moves left, and moves right only by a segment or half the buffer at least
         (RFC 9293 section 3.8.6.2.2, silly window avoidance).
+
+        :param roomy: the stack has memory to spare; else the window closes to a few segments as data comes.
         """
-        edge = self.nxt + self.capacity - len(self.queue)
-        if edge - self.edge >= min(self.capacity // 2, self.mss):
+        capacity = self.capacity if roomy else min(self.capacity, _PRESSED_SEGMENTS * self.mss)
+        edge = self.nxt + capacity - len(self.queue)
+        if edge - self.edge >= min(capacity // 2, self.mss):
             self.edge = edge
         return max(self.edge - self.nxt, 0)
 

@@ -13,6 +13,9 @@ from smolmix_web.net.tcp.rtt import MAX_RTO
 from smolmix_web.net.tcp.scoreboard import Sent
 
 _MIN_UNSENT = 64 * 1024
+# Segments in flight: 4 MiB of full ones are 3,000; a peer with a tiny MSS, or a writer of single bytes, must
+# not cost a hundred times what they send.
+_MAX_RECORDS = 16_384
 _MIN_PERSIST = 0.5  # seconds; a window probe costs a packet and its answer another
 
 
@@ -124,6 +127,8 @@ class Sender(Flight):
                 return None  # Nagle, section 3.7.4
         if board.in_flight and board.in_flight + size > self._allowance():
             self._cwnd_limited = True
+            return None
+        if len(board) >= _MAX_RECORDS:
             return None
         if self._paced(now):
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from smolmix_web.net.tcp.output import Output
+from smolmix_web.net.tcp.receive import PIECE_OVERHEAD
 from smolmix_web.net.tcp.segment import FIN, Segment
 from smolmix_web.net.tcp.sequence import MASK
 from smolmix_web.net.tcp.state import RECEIVING, State
@@ -47,19 +48,15 @@ class Text(Output):
 
     def _take_payload(self, seq: int, payload: bytes, stamps: tuple[int, int] | None, now: float) -> None:
         rx, stack = self._rx, self._stack
+        memory = stack.memory
         held = len(rx.queue) + rx.pieces_size
         hole = bool(rx.pieces)
-        if stack.receive_memory >= stack.config.receive_memory_limit and seq != rx.nxt:
-            stack.stats.memory_dropped += 1
-            return
-        if stack.receive_memory >= 2 * stack.config.receive_memory_limit:
+        if not self._may_keep(seq, len(payload), held):
             stack.stats.memory_dropped += 1
             return
         moved = rx.insert(seq, payload)
-        stack.receive_memory += len(rx.queue) + rx.pieces_size - held
-        if stack.buffers_may_grow() and rx.tune(
-            seq + len(payload), now, self._acks.rtt or self._tx.rtt.smoothed
-        ):
+        memory.used += len(rx.queue) + rx.pieces_size - held
+        if memory.roomy and rx.tune(seq + len(payload), now, self._acks.rtt or self._tx.rtt.smoothed):
             self._acks.due = True
         if moved:
             self._tell_user()
@@ -68,6 +65,18 @@ class Text(Output):
         if not self._sack:
             rx.dsack = None if moved else rx.dsack
         self._acks.data_arrived(rx, len(payload), moved and not hole, now)
+
+    def _may_keep(self, seq: int, size: int, held: int) -> bool:
+        """Whether the limits of the stack and of this connection allow to keep a segment's text."""
+        rx = self._rx
+        in_order = seq <= rx.nxt
+        if not in_order:
+            # It becomes a piece for each gap that it fills. Islands of a few bytes, which cost many times
+            # what the window says, must not add up to more than twice the buffer.
+            size += PIECE_OVERHEAD * (1 + rx.islands.count(seq, seq + size))
+            if rx.pieces_size + size > 2 * rx.capacity:
+                return False
+        return self._stack.memory.admits(size, held, in_order)
 
     def _note_receiver_rtt(self, echo: int, now: float) -> None:
         """The first data that echoes a new timestamp of ours tells a receiver the round trip (RFC 7323
