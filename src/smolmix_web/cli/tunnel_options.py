@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from smolmix_web.errors import OptionError
-from smolmix_web.options import MAINNET_DIRECTORY, TunnelOptions
+from smolmix_web.options import MAINNET_DIRECTORY, TunnelOptions, camel_case
 
 
 def add_tunnel_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +26,14 @@ def add_tunnel_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--gateway", metavar="IDENTITY", help="base58 identity of the entry gateway to use")
     group.add_argument("--client-id", metavar="NAME", help="keep keys and registration under this name")
     group.add_argument("--trust", metavar="PEM", type=Path, help="file of certificate authorities to trust")
+    group.add_argument(
+        "-O",
+        "--option",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="any other option of docs/options.md, such as dnsTimeoutMs=60000 (may be repeated)",
+    )
     group.add_argument("--no-poisson", action="store_true", help="send as packets come (weaker privacy)")
     group.add_argument("--no-cover", action="store_true", help="send no cover traffic (weaker privacy)")
 
@@ -40,9 +49,35 @@ def tunnel_options(chosen: argparse.Namespace) -> TunnelOptions:
         values["client_id"] = chosen.client_id
     if chosen.trust is not None:
         values["trust_anchors"] = _read("--trust", chosen.trust)
-    return TunnelOptions(
-        disable_poisson_traffic=chosen.no_poisson, disable_cover_traffic=chosen.no_cover, **values
-    )
+    if chosen.no_poisson:
+        values["disable_poisson_traffic"] = True
+    if chosen.no_cover:
+        values["disable_cover_traffic"] = True
+    for text in chosen.option:
+        name, value = _option(text)
+        values[name] = value
+    return TunnelOptions(**values)
+
+
+_KNOWN = {camel_case(item.name): item for item in fields(TunnelOptions)}
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """``dnsTimeoutMs=60000`` as a keyword of :class:`TunnelOptions`."""
+    name, equals, value = text.partition("=")
+    item = _KNOWN.get(name)
+    if not equals or item is None:
+        raise OptionError("--option", f"{text!r}: NAME=VALUE is wanted, NAME of {', '.join(_KNOWN)}")
+    kind = item.type  # a text, as annotations are postponed
+    if kind == "bool":
+        if value not in ("true", "false"):
+            raise OptionError(name, f"true or false is wanted, not {value!r}")
+        return item.name, value == "true"
+    if kind == "int":
+        if not value.isascii() or not value.isdigit():
+            raise OptionError(name, f"a whole number is wanted, not {value!r}")
+        return item.name, int(value)
+    return item.name, value
 
 
 def _network(text: str) -> dict[str, Any]:

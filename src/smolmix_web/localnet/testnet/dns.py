@@ -1,4 +1,4 @@
-"""What the name server of the test internet answers: names under ``.test``, some of them odd on purpose.
+"""What the name server of the test internet answers: its hosts, and odd names under ``.test`` on purpose.
 
 Behaviour goes by name, so that a client can be tested through its ordinary interface:
 
@@ -102,10 +102,10 @@ class Zone:
 
     def _plain(self, query: dns.message.Message, transport: str, name: str, ttl: int = TTL) -> Answer:
         response = _response(query)
-        if not query.question[0].name.is_subdomain(ZONE):
-            response.set_rcode(dns.rcode.REFUSED)
-        elif name in self._hosts or name in ("test.", "ns.test."):
+        if name in self._hosts or name in ("test.", "ns.test."):
             self._add_addresses(response, name, ttl)
+        elif not query.question[0].name.is_subdomain(ZONE):
+            response.set_rcode(dns.rcode.REFUSED)
         else:
             response.set_rcode(dns.rcode.NXDOMAIN)
         if not response.answer and response.rcode() != dns.rcode.REFUSED:

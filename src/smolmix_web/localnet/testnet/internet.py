@@ -80,8 +80,22 @@ _HOST_NUMBERS = {
     "closed.test": 42,
     "blackhole.test": 43,
     "frames.test": 44,
+    # The documentation's own names (RFC 2606), so that its examples run here as they stand.
+    "example.com": 50,
+    "www.example.com": 51,
     "ns.test": 53,
 }
+
+_WEB_HOSTS = (
+    "web.test",
+    "other.test",
+    "www.web.test",
+    "v4only.test",
+    "v6only.test",
+    "example.com",
+    "www.example.com",
+)
+"""They serve the same web site, under one certificate."""
 
 # What a client that checks certificates must refuse, and why.
 BAD_CERTIFICATE_HOSTS = {
@@ -216,7 +230,7 @@ class TestInternet:
         self._stack.push_async_callback(runner.cleanup)
         await runner.setup()
         plain = await self._listen(runner, None)
-        for host in ("web.test", "other.test", "www.web.test", "v4only.test", "v6only.test"):
+        for host in _WEB_HOSTS:
             self._map(host, 80, plain)
             self._map(host, 8080, plain)
             self.clear_origins[f"http://{host}"] = f"http://{plain.host}:{plain.port}"
@@ -252,10 +266,8 @@ class TestInternet:
         stranger = Authority("Unknown Root", now)
         self.trust_anchor_pem = root.certificate_pem
         self.other_anchor_pem = stranger.certificate_pem
-        names = ["web.test", "*.web.test", "other.test", "v4only.test", "v6only.test"]
-        web_credential = root.issue([*names, *self._addresses["web.test"]])
-        hosts = ("web.test", "other.test", "www.web.test", "v4only.test", "v6only.test")
-        good: dict[str, tuple[Credential, _Adjust]] = dict.fromkeys(hosts, (web_credential, _unchanged))
+        web_credential = root.issue([*_WEB_HOSTS, "*.web.test", *self._addresses["web.test"]])
+        good: dict[str, tuple[Credential, _Adjust]] = dict.fromkeys(_WEB_HOSTS, (web_credential, _unchanged))
         return good | {
             "rsa.test": (root.issue(["rsa.test"], key=rsa_key(2048)), _unchanged),
             "intermediate.test": (intermediate.issue(["intermediate.test"]), _unchanged),
