@@ -10,7 +10,6 @@ the mix nodes' delays switched off, and with these and the client's own pacing s
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import os
 import statistics
@@ -26,6 +25,10 @@ from smolmix_web.cli.demo import playground_of
 from smolmix_web.localnet.world import LocalWorld
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from support.chromium import load_settings  # noqa: E402
+
 SMALL_GETS = 10
 DOWNLOAD = 1_000_000
 NO_PACING = {"disablePoissonTraffic": True, "disableCoverTraffic": True}
@@ -61,16 +64,6 @@ _SPHINX = """
   worker.postMessage(task);
 })
 """
-
-
-def load_settings() -> Any:
-    """playwright.config.py of the checkout."""
-    spec = importlib.util.spec_from_file_location("playwright_config", ROOT / "playwright.config.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 async def measure(seconds: float = 2.0) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ Run it with ``python bench/bench_tls_browser.py [seconds per figure]``.
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -18,6 +17,9 @@ from smolmix_web.assets import ensure_assets
 from smolmix_web.cli.demo import make_playground
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from support.chromium import load_settings  # noqa: E402
 
 _RUN = """
 (task) => new Promise((resolve) => {
@@ -27,16 +29,6 @@ _RUN = """
   worker.postMessage(task);
 })
 """
-
-
-def load_settings() -> Any:
-    """playwright.config.py of the checkout."""
-    spec = importlib.util.spec_from_file_location("playwright_config", ROOT / "playwright.config.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 async def measure(seconds: float = 1.0) -> list[dict[str, Any]]:

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from bench.bench_browser import load_settings
-from bench.compare.clients import Client, Ours, Theirs, Weight
+from bench.compare.clients import Client, Ours, Theirs, Weight, load_settings
 from bench.compare.report import failures, mode_table, weight_table
 from bench.compare.rounds import Figure, Plan, Round
 from playwright.async_api import async_playwright

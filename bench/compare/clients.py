@@ -23,10 +23,14 @@ from smolmix_web.localnet.testnet.certificates import Authority
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-sys.path.insert(0, str(ROOT / "tests" / "official"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "official")]
 
 from official_page import ENTRY_POINTS, NODE_MODULES  # noqa: E402
 from swapped_root import MODULE, SwappedRoot  # noqa: E402
+
+from support.chromium import load_settings  # noqa: E402
+
+__all__ = ["Client", "Ours", "Theirs", "Weight", "load_settings", "weigh"]
 
 _PAGE = (
     '<!doctype html><html data-modules="{modules}"><link rel="icon" href="data:,"><title>{title}</title>'

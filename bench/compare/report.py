@@ -61,6 +61,8 @@ def _cell(name: str, values: list[float], rounds: Rounds) -> str:
 def _amount(name: str, value: float, *, unit: bool = True) -> str:
     if name == "peak memory":
         text, kind = f"{value / 1e6:.0f}", " MB"
+    elif name == "CPU, idle":
+        text, kind = f"{value * 100:.1f}", " %"
     elif name.startswith("packets"):
         text, kind = f"{value:.0f}", ""
     else:

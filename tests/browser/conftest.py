@@ -5,17 +5,17 @@ Everything runs in one event loop of the session, so that a test can also look a
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+
+from support.chromium import load_settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -27,18 +27,7 @@ from smolmix_web.localnet.impairment import ImpairmentConfig
 from smolmix_web.localnet.network import LocalNetworkConfig
 from smolmix_web.localnet.world import LocalWorld
 
-
-def _load_settings() -> ModuleType:
-    path = Path(__file__).parents[2] / "playwright.config.py"
-    spec = importlib.util.spec_from_file_location("playwright_config", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-SETTINGS = _load_settings()
+SETTINGS = load_settings()
 PROVIDERS = ("npm", "cryptography")
 
 session_fixture = pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -6,10 +6,7 @@ Everything runs in one event loop of the session, so that a test can also look a
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 from collections.abc import AsyncIterator
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 import pytest_asyncio
@@ -19,21 +16,12 @@ from playwright.async_api import Browser, Playwright, async_playwright
 from smolmix_web.localnet.browser_access import chromium_flags, with_tls
 from smolmix_web.localnet.network import LocalNetworkConfig
 from smolmix_web.localnet.world import LocalWorld
+from support.chromium import load_settings
 
 _session = pytest_asyncio.fixture(scope="session", loop_scope="session")
 
 
-def _load_settings() -> ModuleType:
-    path = Path(__file__).parents[2] / "playwright.config.py"
-    spec = importlib.util.spec_from_file_location("playwright_config", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-SETTINGS = _load_settings()
+SETTINGS = load_settings()
 
 
 @_session
