@@ -4,6 +4,10 @@ The published client waits ``expected delay x 1.5 + 1.5 s`` and no longer. Where
 or our own processor need more than that, every packet would be sent twice, which makes all of them slower
 still. So the time that acks really take beyond the expected delay is measured as TCP does (RFC 6298), and
 where that asks for more than the 1.5 s, it gets it. The wait is never shorter than the published one.
+
+All transmissions of a fragment bring the same ack, so after a retransmission the first ack tells nothing (RFC
+6298 section 3): guessing wrong, on a network that loses much, makes the wait longer and longer. A second ack
+does tell: both transmissions arrived, the earlier one was not lost but slow.
 """
 
 from __future__ import annotations
@@ -35,18 +39,11 @@ class AckTiming:
         """Seconds until a packet with that expected delay (seconds) counts as lost."""
         return expected * self._multiplier + self.addition
 
-    def acknowledged(self, overhead: float, overhead_before: float | None) -> None:
+    def acknowledged(self, overhead: float) -> None:
         """An ack came.
 
-        :param overhead: seconds since the last transmission, less its expected delay.
-        :param overhead_before: the same for the transmission before that one, None if there was none. All
-            transmissions of a fragment bring the same ack, so which of the two it answers is a guess: the
-            earlier one, if the later one would have been answered faster than ever.
+        :param overhead: seconds since the transmission that it answers, less the expected delay of that.
         """
-        if overhead_before is not None:
-            if self._smoothed is not None and overhead >= self._smoothed / 2:
-                return
-            overhead = overhead_before
         sample = min(max(overhead, 0.0), MAX_ADDITION)
         if self._smoothed is None:
             self._smoothed, self._variation = sample, sample / 2

@@ -41,7 +41,8 @@ class OutgoingFragment:
     :ivar queued: whether it waits in the queue right now.
     :ivar deadline: when it counts as lost, infinite while no timer runs.
     :ivar sent_at: instant of the last transmission; ``sent_before_at`` of the one before.
-    :ivar expected_delay: seconds that the last transmission and its ack should spend at mix nodes.
+    :ivar expected_delay: seconds that the last transmission and its ack should spend at mix nodes;
+        ``expected_before`` of the one before.
     """
 
     message: OutgoingMessage
@@ -61,3 +62,4 @@ class OutgoingFragment:
     sent_at: float | None = None
     sent_before_at: float | None = None
     expected_delay: float = 0.0
+    expected_before: float = 0.0

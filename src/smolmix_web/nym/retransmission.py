@@ -8,6 +8,9 @@ import math
 from smolmix_web.nym.ack_timing import AckTiming
 from smolmix_web.nym.outgoing import OutgoingFragment
 
+MAX_DOUBTFUL = 256
+"""Fragments of which a second ack would tell something; the oldest are forgotten."""
+
 
 class PendingAcks:
     """Order of calls per fragment: ``sent`` whenever it leaves, ``take_expired`` gives it back when no ack
@@ -16,6 +19,9 @@ class PendingAcks:
 
     def __init__(self, timing: AckTiming) -> None:
         self._timing = timing
+        # Fragments sent more than once and acknowledged once: how slow the last but one transmission was, if
+        # it was that which brought the ack.
+        self._doubtful: dict[bytes, float] = {}
         self._fragments: dict[bytes, OutgoingFragment] = {}
         # Entries go stale when a fragment is sent again or forgotten; its ``deadline`` tells.
         self._timers: list[tuple[float, bytes]] = []
@@ -30,18 +36,23 @@ class PendingAcks:
         """Starts the timer: the packet has just left towards the gateway."""
         self._fragments[fragment.identifier] = fragment
         fragment.sent_before_at, fragment.sent_at = fragment.sent_at, now
-        fragment.expected_delay = expected_delay_ns * 1e-9
+        fragment.expected_before, fragment.expected_delay = fragment.expected_delay, expected_delay_ns * 1e-9
         fragment.deadline = now + self._timing.wait(fragment.expected_delay)
         heapq.heappush(self._timers, (fragment.deadline, fragment.identifier))
 
     def acknowledge(self, identifier: bytes, now: float) -> OutgoingFragment | None:
         """The fragment, which waits no longer; None if it is not known (any more)."""
         fragment = self._fragments.pop(identifier, None)
-        if fragment is not None and fragment.sent_at is not None:
-            expected, before = fragment.expected_delay, fragment.sent_before_at
-            self._timing.acknowledged(
-                now - fragment.sent_at - expected, None if before is None else now - before - expected
-            )
+        if fragment is None:
+            overhead = self._doubtful.pop(identifier, None)
+            if overhead is not None:
+                self._timing.acknowledged(overhead)
+        elif fragment.sent_before_at is not None:
+            self._doubtful[identifier] = now - fragment.sent_before_at - fragment.expected_before
+            if len(self._doubtful) > MAX_DOUBTFUL:
+                del self._doubtful[next(iter(self._doubtful))]
+        elif fragment.sent_at is not None:
+            self._timing.acknowledged(now - fragment.sent_at - fragment.expected_delay)
         return fragment
 
     def forget(self, fragment: OutgoingFragment) -> None:
