@@ -12,7 +12,6 @@ from official_page import QUIET, LaunchBrowser, OfficialPage, OpenPage, fresh_cl
 
 from smolmix_web.gateway import GatewayConfig
 from smolmix_web.ipr.server import IprServerConfig, IprServerStats
-from smolmix_web.localnet import node
 from smolmix_web.localnet.browser_access import chromium_flags, with_tls
 from smolmix_web.localnet.exit_node import ExitNode
 from smolmix_web.localnet.exit_service import ExitConfig
@@ -64,10 +63,9 @@ def negotiated_mtu(official: OfficialPage) -> str:
     return line.rpartition("MTU: ")[2]
 
 
-async def test_an_older_release_gets_version_9(visit: Visit, monkeypatch: pytest.MonkeyPatch):
+async def test_an_older_release_gets_version_9(visit: Visit):
     """By what the directory says of the exit's build (directory.md 6)."""
-    monkeypatch.setattr(node, "BUILD_VERSION", "1.36.9")
-    official, world = await visit(LocalNetworkConfig())
+    official, world = await visit(LocalNetworkConfig(build_version="1.36.9"))
     await set_up_and_use(official)
     assert (router(world).connects, router(world).unsupported_version) == (1, 0)
     assert negotiated_mtu(official) == "None"

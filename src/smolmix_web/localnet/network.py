@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import urljoin
 
 from smolmix_web.directory.network import DirectoryConfig
 from smolmix_web.directory.server import DirectoryState
@@ -30,7 +31,7 @@ from smolmix_web.localnet.gateway_node import GatewayNode, GatewayNodeConfig
 from smolmix_web.localnet.impairment import ImpairmentConfig
 from smolmix_web.localnet.links import LinkConfig
 from smolmix_web.localnet.mixnode import MixNode
-from smolmix_web.localnet.node import MixnetNode, NodeConfig
+from smolmix_web.localnet.node import BUILD_VERSION, MixnetNode, NodeConfig
 from smolmix_web.localnet.node_identity import NodeIdentity
 from smolmix_web.localnet.rates import RateMeter
 from smolmix_web.localnet.sqlite_storage import SqliteStorage
@@ -63,6 +64,7 @@ class LocalNetworkConfig:
     :ivar directory_tls: server context of a second listener of the directory, under TLS.
     :ivar noise: roles that offer encrypted links to other nodes. On one IP address all nodes or none, as
         among official nodes.
+    :ivar build_version: nym-node release that the nodes announce.
     :ivar show_connections: tell on the status page who is connected to each node, and where the exit's
         connections lead: to show what each party knows, where one person is all of them.
     :ivar hosts: IP addresses of single roles that differ from ``host``.
@@ -83,6 +85,7 @@ class LocalNetworkConfig:
     hosts: Mapping[str, str] = field(default_factory=dict)
     show_connections: bool = False
     frame_version: PacketVersion = PacketVersion.LEGACY
+    build_version: str = BUILD_VERSION
     announce_interval: float = 5.0
     hostname: str | None = None
     tls: ssl.SSLContext | None = field(default=None, repr=False)
@@ -166,6 +169,11 @@ class LocalNetwork:
         if self.directory is None:
             return self.config.directory_url or ""
         return f"http://{_bracketed(self.config.host)}:{self.directory.port}/api/"
+
+    @property
+    def status_url(self) -> str | None:
+        """Where :meth:`stats` of this process can be read; None when the directory is not among its parts."""
+        return urljoin(self.directory_url, STATUS_PATH) if self.directory is not None else None
 
     @property
     def exit_address(self) -> str | None:
@@ -273,6 +281,7 @@ class LocalNetwork:
             directory_url=self.directory_url,
             layer=MIX_NODES.index(name) + 1 if name in MIX_NODES else None,
             frame_version=config.frame_version,
+            build_version=config.build_version,
             announce_interval=config.announce_interval,
             unix_time=config.unix_time,
             data_dir=config.state_dir / name if config.state_dir is not None else None,

@@ -56,6 +56,7 @@ class NodeConfig:
     :ivar mix_port: 0 lets the system choose.
     :ivar directory_url: None for a node on its own.
     :ivar frame_version: of the frames it sends; official nodes send 7.
+    :ivar build_version: nym-node release to announce.
     :ivar noise: offer encrypted links; the nodes of one IP address must agree on this.
     :ivar announce_interval: seconds between two rounds with the directory.
     :ivar unix_time: seconds since 1970, of epochs and announcements.
@@ -69,6 +70,7 @@ class NodeConfig:
     layer: int | None = None
     performance: str = "1"
     frame_version: PacketVersion = PacketVersion.LEGACY
+    build_version: str = BUILD_VERSION
     verify_next_hop: bool = True
     noise: bool = False
     announce_interval: float = 5.0
@@ -268,7 +270,7 @@ class MixnetNode:
             ip_addresses=(self.address.ip,),
             current_sphinx_key=self.keyring.primary.announced(),
             pre_announced_sphinx_key=upcoming.announced() if upcoming is not None else None,
-            build_version=BUILD_VERSION,
+            build_version=self.config.build_version,
             ws_port=9000,
             declared_role=self.roles,
             mix_port=self.address.port,

@@ -50,6 +50,7 @@ class LocalWorld:
         addresses = self.network.describe()
         return {
             "directory": addresses["directory_url"],
+            "status": self.network.status_url,
             "exit": addresses["exit_address"],
             "nodes": addresses["nodes"],
             "hosts": self.internet.hosts,

@@ -278,7 +278,7 @@ async def whoami(request: web.Request) -> web.Response:
             "method": request.method,
             "scheme": request.scheme,
             "path": request.path_qs,
-            "headers": _raw_headers(request),
+            "headers": [f"{name}: {value}" for name, value in _raw_headers(request)],
         }
     )
 
