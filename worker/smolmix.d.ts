@@ -149,6 +149,8 @@ export interface MixSocketTimeouts {
   tls?: number | null;
   /** The answer to the upgrade request. Default 60000. */
   firstByte?: number | null;
+  /** The server takes nothing of a message that is being sent. Ends the connection. Default 60000. */
+  idle?: number | null;
   /** The server's answer to our Close. Default 20000. */
   close?: number | null;
   /** The answer to a Ping. Default 60000. */

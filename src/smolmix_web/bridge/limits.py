@@ -22,6 +22,7 @@ _SOCKET: Final = {
     "connect": "connect_timeout",
     "tls": "tls_timeout",
     "firstByte": "handshake_timeout",
+    "idle": "idle_timeout",
     "close": "close_timeout",
     "pong": "ping_timeout",
 }

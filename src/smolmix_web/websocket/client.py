@@ -1,8 +1,9 @@
 """One WebSocket connection: wsproto driven over a byte stream.
 
-One task reads: it answers pings, joins fragments and unpacks, and hands messages over through a queue of
-one. So a reader who does not read stops the task, the TCP window closes, and the server waits: nothing
-piles up. Everything that is written goes through one lock, in order.
+One task reads: it joins fragments and unpacks, and hands messages over one by one. So a reader who does not
+read stops the task, the TCP window closes, and the server waits: nothing piles up. Frames are written under
+one lock, in order; reading never waits for it, or a server that does not read until we do would bring both to
+a halt.
 
 The end is always told in the same terms as a browser's close event: a code, a reason, and whether the
 closing handshake was completed (RFC 6455 section 7.1.5 and 7.1.6; 1006 where the connection just ended).
@@ -12,42 +13,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
-from wsproto.events import (
-    AcceptConnection,
-    BytesMessage,
-    CloseConnection,
-    Event,
-    Ping,
-    Pong,
-    RejectConnection,
-    RejectData,
-    Request,
-    TextMessage,
-)
-from wsproto.extensions import Extension, PerMessageDeflate
+from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError as WsprotoMisuse
 from wsproto.utilities import RemoteProtocolError as WsprotoFault
 
 from smolmix_web.errors import ConnectionReset, DeadlineError, NetworkError, OptionError, SmolmixError
-from smolmix_web.fetch.headers import DEFAULTS, Headers
+from smolmix_web.fetch.headers import Headers
 from smolmix_web.fetch.timeouts import during
 from smolmix_web.sockets.bytestream import ByteStream
 from smolmix_web.tls.errors import TlsTruncated
-from smolmix_web.websocket.errors import (
-    HandshakeRefused,
-    MessageTooLarge,
-    ProtocolViolation,
-    WebSocketClosed,
-)
+from smolmix_web.websocket.errors import MessageTooLarge, ProtocolViolation, WebSocketClosed
+from smolmix_web.websocket.handshake import upgrade
+from smolmix_web.websocket.inbox import Assembly, Inbox
 from smolmix_web.websocket.request import WebSocketRequest
 from smolmix_web.websocket.settings import WebSocketSettings
 
 READ_SIZE = 64 * 1024
+WRITE_SIZE = 64 * 1024
 INFLATE_STEP = 8 * 1024
 """Bytes handed to wsproto at a time: deflate may unpack them a thousandfold before a limit is looked at."""
 
@@ -82,10 +70,11 @@ class WebSocketClient:
         self._stream = stream
         self._settings = settings
         self._ws = WSConnection(ConnectionType.CLIENT)
-        self._lock = asyncio.Lock()
-        self._incoming: asyncio.Queue[str | bytes | None] = asyncio.Queue(1)
-        self._reader: asyncio.Task[None] | None = None
-        self._pinger: asyncio.Task[None] | None = None
+        self._sending = asyncio.Lock()  # of a message, whose frames stay together
+        self._writing = asyncio.Lock()  # of a frame
+        self._inbox = Inbox()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ping: Ping | None = None  # the latest that we have not answered
         self._close_sent = False
         self._over = asyncio.Event()
         self._heard = 0
@@ -122,7 +111,7 @@ class WebSocketClient:
             try:
                 with during("response"):
                     async with asyncio.timeout(settings.handshake_timeout):
-                        rest = await client._upgrade(request)
+                        agreed = await upgrade(client._ws, stream, request, compression=settings.compression)
             except TimeoutError as error:
                 if isinstance(error, SmolmixError):
                     raise
@@ -131,65 +120,17 @@ class WebSocketClient:
         except BaseException:
             stream.abort()
             raise
-        client._reader = asyncio.get_running_loop().create_task(client._read(rest), name="websocket-reader")
+        client.protocol, client.extensions = agreed.protocol, agreed.extensions
+        client.handshake_headers = agreed.headers
+        client._spawn(client._read(agreed.events), "websocket-reader")
         if settings.ping_interval is not None:
-            client._pinger = asyncio.get_running_loop().create_task(
-                client._keep_alive(settings.ping_interval), name="websocket-pinger"
-            )
+            client._spawn(client._keep_alive(settings.ping_interval), "websocket-pinger")
         return client
 
-    async def _upgrade(self, request: WebSocketRequest) -> list[Event]:
-        names = {name for name, _ in request.headers}
-        extra = [(name, value) for name, value in DEFAULTS if name not in ("accept", *names)]
-        headers = [("origin", _origin(request))] if "origin" not in names else []
-        extensions: list[Extension] = [PerMessageDeflate()] if self._settings.compression else []
-        await self._stream.write(
-            self._ws.send(
-                Request(
-                    host=request.origin.authority,
-                    target=request.target,
-                    subprotocols=list(request.protocols),
-                    extensions=extensions,
-                    extra_headers=[
-                        (name.encode("latin-1"), value.encode("latin-1"))
-                        for name, value in (*headers, *request.headers, *extra)
-                    ],
-                )
-            )
-        )
-        while True:
-            data = await self._stream.read(INFLATE_STEP)
-            try:
-                self._ws.receive_data(data or None)
-                events = list(self._ws.events())
-            except WsprotoFault as error:
-                raise HandshakeRefused(f"not a WebSocket handshake: {error}") from error
-            for position, event in enumerate(events):
-                if isinstance(event, AcceptConnection):
-                    self._accept(event, request)
-                    return events[position + 1 :]
-                if isinstance(event, RejectConnection):
-                    raise HandshakeRefused(
-                        f"the server answered {event.status_code} instead of upgrading", event.status_code
-                    )
-                if isinstance(event, RejectData | CloseConnection):
-                    raise HandshakeRefused("the server ended the connection during the handshake")
-            if not data:
-                raise HandshakeRefused("the server ended the connection during the handshake")
-
-    def _accept(self, event: AcceptConnection, request: WebSocketRequest) -> None:
-        if event.subprotocol is not None and event.subprotocol not in request.protocols:
-            raise HandshakeRefused(
-                f"the server chose a subprotocol that was not offered: {event.subprotocol}"
-            )
-        if event.subprotocol is None and request.protocols:
-            # RFC 6455 would allow it; the WebSockets standard of browsers does not.
-            raise HandshakeRefused("the server chose none of the subprotocols that were offered")
-        self.protocol = event.subprotocol or ""
-        self.handshake_headers = [
-            (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in event.extra_headers
-        ]
-        self.extensions = ", ".join(extension.name for extension in event.extensions if extension.enabled())
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # -- sending -------------------------------------------------------------------------------------------
 
@@ -197,40 +138,74 @@ class WebSocketClient:
         """Send one message; returns when it has left for the send buffer of TCP.
 
         :raises WebSocketClosed: closing or closed. :raises NetworkError: the connection was lost.
+        :raises DeadlineError: the server took nothing for too long; this ends the connection.
         """
         if not isinstance(message, str | bytes):
             raise OptionError("message", "a text or bytes are wanted")
-        async with self._lock:
-            if self._close_sent or self._over.is_set() or self._ws.state is not ConnectionState.OPEN:
-                raise WebSocketClosed("the WebSocket is closing or closed")
+        async with self._sending:
             pieces = [message[at : at + FRAGMENT] for at in range(0, len(message), FRAGMENT)] or [message]
             for number, piece in enumerate(pieces, 1):
                 last = number == len(pieces)
-                frame: Event = (
+                await self._write(
                     TextMessage(data=piece, message_finished=last)
                     if isinstance(piece, str)
                     else BytesMessage(data=bytearray(piece), message_finished=last)
                 )
-                try:
-                    wire = self._ws.send(frame)
-                except WsprotoMisuse as error:  # the server's Close arrived between two fragments
-                    raise WebSocketClosed("the WebSocket is closing") from error
-                await self._stream.write(wire)
+
+    async def _write(self, frame: Event) -> None:
+        """One frame. :raises WebSocketClosed: closing or closed, in the middle of a message as well."""
+        async with self._writing:
+            if self._close_sent or self._over.is_set() or self._ws.state is not ConnectionState.OPEN:
+                raise self.failure or WebSocketClosed("the WebSocket is closing or closed")
+            try:
+                wire = self._ws.send(frame)
+            except WsprotoMisuse as error:
+                raise WebSocketClosed("the WebSocket is closing") from error
+            await self._write_wire(wire)
+
+    async def _write_wire(self, wire: bytes) -> None:
+        view, limit = memoryview(wire), self._settings.idle_timeout
+        for start in range(0, len(wire), WRITE_SIZE):
+            try:
+                async with asyncio.timeout(limit):
+                    await self._stream.write(bytes(view[start : start + WRITE_SIZE]))
+            except TimeoutError as error:
+                if isinstance(error, SmolmixError):
+                    raise
+                stalled = DeadlineError("server to take more of a message", limit)
+                stalled.phase = "idle"
+                self._fail(stalled)
+                raise stalled from error
 
     async def _answer(self, event: Event) -> None:
-        async with self._lock:
-            with contextlib.suppress(WsprotoMisuse, NetworkError):
-                await self._stream.write(self._ws.send(event))
+        """A control frame, if it can still be sent."""
+        async with self._writing:
+            with contextlib.suppress(WsprotoMisuse, NetworkError, DeadlineError):
+                await self._write_wire(self._ws.send(event))
+
+    def _answer_ping(self, ping: Ping) -> None:
+        """Answer it soon; of several that wait, the last one is enough (RFC 6455 section 5.5.3)."""
+        waits, self._ping = self._ping is not None, ping
+        if not waits:
+            self._spawn(self._send_pong(), "websocket-pong")
+
+    async def _send_pong(self) -> None:
+        async with self._writing:
+            ping, self._ping = self._ping, None
+            if ping is not None and not self._over.is_set():
+                with contextlib.suppress(WsprotoMisuse, NetworkError, DeadlineError):
+                    await self._write_wire(self._ws.send(ping.response()))
 
     async def _keep_alive(self, interval: float) -> None:
         while True:
             heard = self._heard
             await asyncio.sleep(interval)
-            if heard != self._heard:
+            # A reader who does not read keeps us from hearing, which is not the server's fault.
+            if heard != self._heard or self._inbox.is_blocked:
                 continue
             await self._answer(Ping(payload=b""))
             await asyncio.sleep(self._settings.ping_timeout)
-            if heard == self._heard:
+            if heard == self._heard and not self._inbox.is_blocked:
                 self._fail(DeadlineError("pong", self._settings.ping_timeout))
                 return
 
@@ -238,14 +213,11 @@ class WebSocketClient:
 
     async def receive(self) -> str | bytes | None:
         """The next message; None once the connection is over and all messages were taken."""
-        message = await self._incoming.get()
-        if message is None:
-            self._incoming.put_nowait(None)  # for whoever asks again
-        return message
+        return await self._inbox.get()
 
     async def _read(self, events: list[Event]) -> None:
         """Runs until the connection is over; ends in every case with the closing marks set."""
-        assembly = _Assembly(self._settings.max_message_size)
+        assembly = Assembly(self._settings.max_message_size)
         try:
             while await self._handle(events, assembly):
                 data = await self._stream.read(READ_SIZE)
@@ -270,7 +242,7 @@ class WebSocketClient:
         finally:
             await self._finish()
 
-    async def _handle(self, events: list[Event], assembly: _Assembly) -> bool:
+    async def _handle(self, events: list[Event], assembly: Assembly) -> bool:
         """Act on events in order; False when the connection is over."""
         for event in events:
             if isinstance(event, TextMessage | BytesMessage):
@@ -282,11 +254,9 @@ class WebSocketClient:
                     self.close_code, self._close_sent = TOO_LARGE, True
                     return False
                 if message is not None:
-                    await self._incoming.put(message)
+                    await self._inbox.put(message)
             elif isinstance(event, Ping):
-                await self._answer(event.response())
-            elif isinstance(event, Pong):
-                pass
+                self._answer_ping(event)
             elif isinstance(event, CloseConnection):
                 await self._closed_by_peer(event)
                 return False
@@ -314,20 +284,25 @@ class WebSocketClient:
 
     async def _finish(self) -> None:
         self._tell_over()
-        if self._pinger is not None and self._pinger is not asyncio.current_task():
-            self._pinger.cancel()
+        self._stop_tasks()
         if self.was_clean:
             with contextlib.suppress(SmolmixError, TimeoutError):
                 async with asyncio.timeout(5):
                     await self._stream.close()
         else:
             self._stream.abort()
-        # Messages that nobody takes must not keep this task: the end goes behind them.
-        await self._incoming.put(None)
+        self._inbox.end()
+
+    def _stop_tasks(self) -> None:
+        """All but the one that calls this."""
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
 
     def _fail(self, error: SmolmixError) -> None:
-        self.failure = error
+        self.failure = self.failure or error
         self._stream.abort()
+        self._inbox.end()  # the reader may wait for somebody to take a message
 
     # -- closing -------------------------------------------------------------------------------------------
 
@@ -359,42 +334,7 @@ class WebSocketClient:
 
     def abort(self) -> None:
         """Cut the connection at once. Idempotent."""
-        for task in (self._reader, self._pinger):
-            if task is not None:
-                task.cancel()
+        self._stop_tasks()
         self._tell_over()
         self._stream.abort()
-        with contextlib.suppress(asyncio.QueueFull):
-            self._incoming.put_nowait(None)
-
-
-class _Assembly:
-    """Joins the pieces that wsproto gives of a message, up to a limit."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._size = 0
-        self._texts: list[str] = []
-        self._bytes = bytearray()
-
-    def add(self, event: TextMessage | BytesMessage) -> str | bytes | None:
-        """The whole message with its last piece. :raises OverflowError: larger than the limit."""
-        data = event.data
-        self._size += len(data)
-        if self._size > self._limit:
-            raise OverflowError
-        if isinstance(data, str):
-            self._texts.append(data)
-        else:
-            self._bytes += data
-        if not event.message_finished:
-            return None
-        whole: str | bytes = "".join(self._texts) if isinstance(data, str) else bytes(self._bytes)
-        self._size = 0
-        self._texts.clear()
-        self._bytes.clear()
-        return whole
-
-
-def _origin(request: WebSocketRequest) -> str:
-    return f"{request.origin.scheme}://{request.origin.authority}"
+        self._inbox.end()

@@ -22,6 +22,9 @@ class WebSocketSettings:
     handshake_timeout: float = 60.0
     """From the upgrade request to its answer."""
 
+    idle_timeout: float = 60.0
+    """How long the peer may take nothing of a message that is being sent; then the connection fails."""
+
     close_timeout: float = 20.0
     """How long the peer may take to answer our Close frame: several mixnet round trips."""
 
@@ -51,6 +54,7 @@ _SHOWN = {
     "connect_timeout": "timeouts.connect",
     "tls_timeout": "timeouts.tls",
     "handshake_timeout": "timeouts.firstByte",
+    "idle_timeout": "timeouts.idle",
     "close_timeout": "timeouts.close",
     "ping_interval": "pingInterval",
     "ping_timeout": "timeouts.pong",

@@ -122,15 +122,19 @@ async def test_open_tells_what_was_negotiated(page):
 
 
 async def test_limits_and_headers_reach_the_socket(page):
-    limits = {"timeouts": {"close": 500, "pong": None}, "ping_interval": 20_000, "max_message_size": 1000}
+    limits = {
+        "timeouts": {"close": 500, "idle": 7000, "pong": None},
+        "ping_interval": 20_000,
+        "max_message_size": 1000,
+    }
     await page.ask(socket_open(2, "ws://web.test/", [], headers=[("x", "1")], **limits))
     assert page.tunnel.headers == [("x", "1")]
     assert page.tunnel.settings == WebSocketSettings(
-        close_timeout=0.5, ping_interval=20, max_message_size=1000
+        idle_timeout=7, close_timeout=0.5, ping_interval=20, max_message_size=1000
     )
     for number, (bad, field) in enumerate(
         (
-            ({"timeouts": {"idle": 5}}, "timeouts.idle"),
+            ({"timeouts": {"queue": 5}}, "timeouts.queue"),
             ({"ping_interval": -1}, "pingInterval"),
             ({"max_message_size": 0}, "maxMessageSize"),
         ),

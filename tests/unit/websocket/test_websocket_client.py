@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from aiohttp import WSMsgType, web
 
-from smolmix_web.errors import DeadlineError, OptionError
+from smolmix_web.errors import DeadlineError, NetworkError, OptionError
 from smolmix_web.websocket import (
     HandshakeRefused,
     WebSocketClient,
@@ -279,10 +279,71 @@ async def test_an_unread_message_stops_the_reading() -> None:
     async with raw_server(upgraded(frames, linger=2)) as port:
         socket = await connect(port)
         await asyncio.sleep(0.2)
-        assert socket._incoming.qsize() == 1
+        assert socket._inbox.is_blocked
         for _ in range(200):
             assert await socket.receive() == bytes(65535)
         socket.abort()
+
+
+async def test_nobody_has_to_read_what_arrives_before_the_end() -> None:
+    """Neither a close nor a server's end waits for a reader, and no task is left."""
+    before = asyncio.all_tasks()
+    frames = b"\x81\x01a" * 5
+    async with raw_server(upgraded(frames, linger=5)) as port:
+        closed, aborted = await connect(port, close_timeout=0.2), await connect(port)
+        await asyncio.sleep(0.1)
+        await closed.close()
+        aborted.abort()
+        await asyncio.sleep(0)
+        assert [
+            task for task in asyncio.all_tasks() - before if task.get_name().startswith("websocket")
+        ] == []
+        for socket in (closed, aborted):
+            while (message := await socket.receive()) is not None:
+                assert message == "a"
+
+
+async def test_a_slow_reader_is_not_taken_for_a_dead_server() -> None:
+    async with raw_server(upgraded(b"\x81\x01a" * 3, linger=5)) as port:
+        socket = await connect(port, ping_interval=0.05, ping_timeout=0.05)
+        await asyncio.sleep(0.5)
+        assert socket.failure is None
+        assert await socket.receive() == "a"
+        socket.abort()
+
+
+async def deaf(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, accept: bytes) -> None:
+    """Pings, says something, and reads nothing."""
+    writer.write(handshake(accept) + b"\x89\x01p" * 3 + b"\x81\x05hello")
+    await writer.drain()
+    await asyncio.sleep(20)
+
+
+async def test_a_server_that_does_not_read_is_still_heard() -> None:
+    """Reading does not wait for pongs that cannot leave, or both sides would wait for each other."""
+    async with raw_server(deaf) as port:
+        socket = await connect(port, idle_timeout=30.0)
+        sending = asyncio.ensure_future(socket.send(bytes(64 << 20)))
+        await asyncio.sleep(0.2)
+        assert await socket.receive() == "hello"
+        assert not sending.done()
+        socket.abort()
+        with pytest.raises((NetworkError, WebSocketClosed)):
+            await sending
+
+
+async def test_a_server_that_takes_nothing_is_given_up() -> None:
+    async with raw_server(deaf) as port:
+        socket = await connect(port, idle_timeout=0.3)
+        sends = [asyncio.ensure_future(socket.send(bytes(16 << 20))) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        closing = asyncio.ensure_future(socket.close())
+        for outcome in await asyncio.gather(*sends, return_exceptions=True):
+            assert isinstance(outcome, DeadlineError)
+            assert outcome.phase == "idle"
+        await closing
+        assert (socket.close_code, socket.was_clean) == (1006, False)
+        assert isinstance(socket.failure, DeadlineError)
 
 
 @pytest.mark.parametrize(
