@@ -14,7 +14,7 @@ from e2e.conftest import options_for
 from smolmix_web.adapters.blocking import BlockingTunnel, LoopThread
 from smolmix_web.adapters.httpx import async_client, client
 from smolmix_web.adapters.requests import session
-from smolmix_web.adapters.streams import open_connection
+from smolmix_web.adapters.streams import create_connection, create_datagram_endpoint, open_connection
 from smolmix_web.errors import ConnectionRefused, OptionError, TunnelClosed
 from smolmix_web.localnet.world import LocalWorld
 from smolmix_web.platform.native import NativePlatform
@@ -205,3 +205,47 @@ async def test_asyncio_streams_over_tls_and_lost(tunnel: Tunnel) -> None:
             await reader.readexactly(1_000_000)
     with pytest.raises(OSError, match=r"reset|lost|closed|ended"):
         await writer.wait_closed()
+
+
+class Collector(asyncio.Protocol):
+    """Gathers what arrives; ``done`` has it at the end."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.done.set_result(bytes(self.data))
+
+
+@one_loop
+async def test_asyncio_protocols(tunnel: Tunnel) -> None:
+    transport, protocol = await create_connection(tunnel, Collector, "echo.test", 7)
+    assert transport.get_extra_info("peername") == ("echo.test", 7)
+    transport.write(b"over and out" * 1_000)
+    transport.write_eof()
+    async with asyncio.timeout(30):
+        assert await protocol.done == b"over and out" * 1_000
+
+
+class Datagrams(asyncio.DatagramProtocol):
+    def __init__(self) -> None:
+        self.arrived: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        self.arrived.put_nowait(data)
+
+
+@one_loop
+async def test_asyncio_datagrams(tunnel: Tunnel) -> None:
+    address = await tunnel.resolve("echo.test", family=4)
+    transport, protocol = await create_datagram_endpoint(tunnel, Datagrams, (address, 7))
+    async with asyncio.timeout(30):
+        while protocol.arrived.empty():  # a datagram may be lost
+            transport.sendto(b"anybody there?")
+            await asyncio.sleep(1.0)
+    assert protocol.arrived.get_nowait() == b"anybody there?"
+    transport.close()

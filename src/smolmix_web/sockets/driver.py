@@ -270,6 +270,10 @@ class Driver:
         if stack is not self.stack:
             raise TunnelClosed("the exit was lost")
 
+    def has(self, stack: Stack) -> bool:
+        """Whether ``stack`` is the one in use."""
+        return self.failure is None and stack is self.stack
+
     @property
     def waiting(self) -> int:
         """Sockets that somebody waits for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from types import TracebackType
 
 from smolmix_web.errors import ConnectionReset, DeadlineError, LocalProtocolError, TunnelClosed, Unreachable
@@ -76,18 +77,37 @@ class TcpStream:
             self._connection.shutdown_write(self._driver.now())
             self._driver.wake()
 
+    def set_no_delay(self, on: bool) -> None:
+        """``TCP_NODELAY``, on by default: off holds a small segment back until all before is acknowledged."""
+        self._connection.set_no_delay(on)
+        self._driver.wake()
+
     async def close(self) -> None:
-        """Close in an orderly way; what was written still goes out. Idempotent; does not wait."""
+        """Close in an orderly way; what was written still goes out. Idempotent; does not wait. A task that is
+        reading or writing gets an error."""
         if not self._closed:
             self._closed = True
             self._connection.close(self._driver.now())
-            self._driver.wake()
+            self._tell_waiting()
 
     def abort(self) -> None:
         """Reset the connection. Idempotent."""
         self._closed = True
         self._connection.abort(self._driver.now())
+        self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        self._stack.changed.add(self._connection)
         self._driver.wake()
+
+    def __del__(self) -> None:
+        # The stack would keep the connection for as long as the peer does.
+        if not getattr(self, "_closed", True) and self._connection.state is not State.CLOSED:
+            warnings.warn(f"unclosed stream {self!r}", ResourceWarning, source=self, stacklevel=2)
+            self.abort()
+
+    def __repr__(self) -> str:
+        return f"<TcpStream {self._connection!r}>"
 
     async def __aenter__(self) -> TcpStream:
         return self
@@ -106,15 +126,35 @@ class UdpSocket:
         self._stack = stack
         self._engine = engine
 
+    @property
+    def local(self) -> tuple[str, int]:
+        """Our address and port inside the tunnel."""
+        return self._engine.local
+
+    @property
+    def usable(self) -> bool:
+        """Neither closed, nor its exit gone."""
+        return not self._engine.closed and self._driver.has(self._stack)
+
     def send_to(self, data: bytes, address: tuple[str, int]) -> None:
-        """Send one datagram; like any datagram it may be lost. :raises TunnelClosed: the exit is gone."""
+        """Send one datagram; like any datagram it may be lost.
+
+        :raises TunnelClosed: the exit is gone. :raises DatagramTooLong: it does not fit the path.
+        :raises LocalProtocolError: the socket is closed.
+        """
         self._driver.check(self._stack)
         self._engine.send_to(data, address, self._driver.now())
         self._driver.wake()
 
     async def recv_from(self) -> tuple[bytes, tuple[str, int]]:
-        """The next datagram and its sender. :raises NetworkError: an ICMP error arrived for this socket."""
+        """The next datagram and its sender.
+
+        :raises NetworkError: an ICMP error arrived for this socket, which goes on.
+        :raises LocalProtocolError: the socket is closed, also while this waits.
+        """
         while True:
+            if self._engine.closed:
+                raise LocalProtocolError("the socket is closed")
             failed = self._engine.next_error()
             if failed is not None:
                 raise failed[0]
@@ -125,7 +165,10 @@ class UdpSocket:
 
     def close(self) -> None:
         """Free the port. Idempotent."""
-        self._engine.close()
+        if not self._engine.closed:
+            self._engine.close()
+            self._stack.changed.add(self._engine)  # whoever waits for a datagram is told
+            self._driver.wake()
 
     def __enter__(self) -> UdpSocket:
         return self

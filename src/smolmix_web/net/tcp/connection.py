@@ -81,6 +81,11 @@ class TcpConnection(Timers):
                 self._wake()
         return data
 
+    def set_no_delay(self, on: bool) -> None:
+        """``TCP_NODELAY``: off is Nagle's algorithm (RFC 9293 section 3.7.4)."""
+        self._tx.no_delay = on
+        self._wake()
+
     def shutdown_write(self, now: float) -> None:
         """Half-close: FIN follows the queued bytes; reading goes on. During the handshake, FIN waits for its
         end."""

@@ -30,6 +30,7 @@ class Sender(Flight):
         "fin_wanted",
         "iss",
         "max_wnd",
+        "no_delay",
         "paced_out",
         "persist_at",
         "wl1",
@@ -47,6 +48,7 @@ class Sender(Flight):
         self.wl1 = 0
         self.wl2 = 0
         self.max_wnd = 0
+        self.no_delay = options.no_delay
         self.paced_out = False  # next_segment had something, but not yet
         self.persist_at = NEVER
         self._persist_backoff = 0
@@ -123,7 +125,7 @@ class Sender(Flight):
                 if size < self.max_wnd // 2:
                     self._wait_for_window(now)
                     return None
-            elif not self.options.no_delay and self.nxt != self.una and not self.fin_wanted:
+            elif not self.no_delay and self.nxt != self.una and not self.fin_wanted:
                 return None  # Nagle, section 3.7.4
         if board.in_flight and board.in_flight + size > self._allowance():
             self._cwnd_limited = True
