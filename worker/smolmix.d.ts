@@ -218,6 +218,10 @@ export interface TunnelInfo {
   /** Our own Nym address, and the exit's. */
   address: string | null;
   exit: string | null;
+  /** Base58 identities of the mix nodes that routes are made of, by layer: a packet takes one of each at random. */
+  mixLayers: string[][];
+  /** Base58 identity of the gateway that the exit lives in. */
+  exitGateway: string | null;
   /** Protocol spoken with the exit, and what it gave us. */
   iprVersion: number | null;
   ipv4: string | null;
@@ -225,8 +229,26 @@ export interface TunnelInfo {
   mtu: number | null;
 }
 
-/** Counters by layer (`driver`, `gateway`, `nym`, `ipr`, `stack`, `tls`, `fetch`, `bridge`). */
-export type TunnelStats = Record<string, Record<string, any>>;
+/**
+ * Counters by layer since the start, also as `stats` events once a second: `nym` (packets by kind, `queued`,
+ * `ackRoundTrip` in seconds, `surbsStock`, …), `gateway`, `driver`, `ipr`, `stack`, `tls`, `fetch`, `websocket`,
+ * `messages`, `directory`, `tunnel`, `bridge`, `worker`.
+ */
+export type TunnelStats = Record<string, Record<string, any>> & { rates?: TunnelRates };
+
+/** Packets per second, over the last few seconds. */
+export interface TunnelRates {
+  /** Sent with data of ours, retransmissions included. */
+  real: number;
+  retransmissions: number;
+  /** Cover packets sent, and those that came back. */
+  cover: number;
+  coverReceived: number;
+  /** Received with data for us. */
+  received: number;
+  /** Acknowledgements received, those of cover packets included. */
+  acks: number;
+}
 
 /** What went wrong; the `cause` of the `TypeError`s and time-outs of `mixFetch`. */
 export declare class MixError extends Error {

@@ -53,6 +53,9 @@ async def test_set_up_tells_its_stages_and_fetches(world: LocalWorld, make_tunne
     info = tunnel.info()
     assert info["exit"] == world.network.exit_address
     assert (info["iprVersion"], info["ipv4"].startswith("10.0.")) == (10, True)
+    nodes = world.describe()["nodes"]
+    assert info["mixLayers"] == [[nodes[name]["identity"]] for name in ("mix1", "mix2", "mix3")]
+    assert info["exitGateway"] == nodes["exit"]["identity"]
     await tunnel.aclose()
     assert tunnel.state is TunnelState.SHUTDOWN
 
@@ -135,8 +138,16 @@ async def test_pacing_and_cover_traffic_as_by_default(world: LocalWorld, make_tu
     tunnel = await make_tunnel(world, disable_poisson_traffic=False, disable_cover_traffic=False)
     response = await tunnel.fetch("http://web.test/bytes/30000")
     assert len(await response.read()) == 30000
+    tunnel.stats()
     await asyncio.sleep(1)
-    assert tunnel.stats()["nym"]["coverSent"] > 10
+    stats = tunnel.stats()
+    assert stats["nym"]["coverSent"] > 10
+    assert stats["nym"]["ackRoundTrip"] > 0
+    assert stats["nym"]["surbsOutstanding"] > 0
+    rates = stats["rates"]
+    assert rates["cover"] > 3
+    assert rates["coverReceived"] > 3
+    assert rates["acks"] > 3
 
 
 async def test_raw_tcp_and_udp(world: LocalWorld, make_tunnel: MakeTunnel) -> None:

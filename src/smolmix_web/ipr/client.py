@@ -95,6 +95,8 @@ class IprClientConfig:
     silence_limit: float | None = 20.0
     # Ours. Do not take an answered ping for a living session, where that can be told apart.
     session_probe: bool = False
+    # With it: earlier sessions showed that this exit answers keep-alives; only that counts from the start.
+    answers_keepalives: bool = False
 
 
 class IprState(Enum):
@@ -189,7 +191,7 @@ class IprClient:
         self._packets.clear()
         self._frames.clear()
         self._unanswered_since = None
-        self._answers_keepalives = False
+        self._answers_keepalives = self.config.session_probe and self.config.answers_keepalives
         self._last_received = now
         self._send_frame(StreamMessageType.OPEN, b"", self.config.open_reply_surbs)
         self._connect(self._preferred_version, now)
@@ -231,6 +233,11 @@ class IprClient:
         if self._unanswered_since is not None:
             self._unanswered_since = now
         self._pinged = self._silence_told = False
+
+    @property
+    def answers_keepalives(self) -> bool:
+        """Whether this exit is known to answer keep-alives (with ``session_probe``)."""
+        return self._answers_keepalives
 
     def queued(self) -> int:
         """IP packets that wait for :meth:`messages_to_send`."""
@@ -425,9 +432,9 @@ class IprClient:
             self._events.append(ExitSilent(now - self._unanswered_since))
         if _is_due(self._probe_at(), now):
             self._pinged = True
-            if self._answers_keepalives:
+            if self.config.session_probe:
                 self._send_keepalive(now)
-            else:
+            if not self._answers_keepalives:
                 self._send_ping(now)
         if _is_due(self._keepalive_at(), now):
             self._send_keepalive(now)

@@ -326,6 +326,10 @@ class NymClient:
         """Fragments sent and not yet acknowledged."""
         return len(self._outbox.pending)
 
+    def surbs_outstanding(self) -> int:
+        """Reply SURBs of ours that others may still answer with."""
+        return self._issuer.outstanding
+
     def waiting_for_surbs(self, sender_tag: bytes) -> int:
         """Reply fragments that cannot be sent to this tag until it gives more SURBs."""
         entry = self._replier.stock.get(sender_tag)

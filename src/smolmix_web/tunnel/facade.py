@@ -25,6 +25,8 @@ from smolmix_web.fetch.request import RedirectMode
 from smolmix_web.fetch.timeouts import during
 from smolmix_web.ipr.client import IprClient, IprClientConfig
 from smolmix_web.net.pure_acks import drop_superseded
+from smolmix_web.nym import base58
+from smolmix_web.nym.addresses import Recipient
 from smolmix_web.nym.config import ClientConfig
 from smolmix_web.options import TunnelOptions
 from smolmix_web.platform import Platform, current_platform
@@ -97,6 +99,7 @@ class Tunnel:
         self._websockets: set[WebSocketClient] = set()
         self._cookies = CookieJar(platform.unix_time) if options.cookies else None
         self._exits_lost = 0
+        self._proven_exits: set[Recipient] = set()  # those known to answer keep-alives
         self._fetches_repeated = 0
 
     # -- life ----------------------------------------------------------------------------------------------
@@ -247,6 +250,7 @@ class Tunnel:
                 probe_after=self.timing.exit_probe,
                 silence_limit=self.timing.exit_silence,
                 session_probe=True,
+                answers_keepalives=choice.address in self._proven_exits,
                 bundling=self._uplink.bundling,
                 thrifty_surbs=self._uplink.thrifty_surbs,
             ),
@@ -273,6 +277,8 @@ class Tunnel:
         self._enter(TunnelState.RECONNECTING, f"exit: {reason}")
         if lost is not None:
             self._exits_lost += 1
+            if lost.driver.ipr is not None and lost.driver.ipr.answers_keepalives:
+                self._proven_exits.add(lost.choice.address)
             lost.lost = error
             lost.driver.drop_exit(error)
         if self._replacing is not None:
@@ -473,6 +479,7 @@ class Tunnel:
             "state": str(self.state),
             "reason": self.state_reason,
             "exit": str(session.choice.address) if session is not None else None,
+            "exitGateway": (base58.encode(session.choice.address.gateway) if session is not None else None),
             "iprVersion": connected.version if connected is not None else None,
             "ipv4": str(connected.ipv4) if connected is not None else None,
             "ipv6": str(connected.ipv6) if connected is not None else None,

@@ -50,6 +50,7 @@ from smolmix_web.tunnel.messages import (
     parse_sender_tag,
 )
 from smolmix_web.tunnel.network_view import ANSWERS_AT_START, NetworkView
+from smolmix_web.tunnel.rates import PacketRates
 from smolmix_web.tunnel.timing import TunnelTiming, deadline
 
 logger = logging.getLogger("smolmix_web.tunnel")
@@ -109,6 +110,7 @@ class MixClient:
         self._held = HeldMessages()
         self._arrival = asyncio.Event()
         self._changed = asyncio.Event()
+        self._rates = PacketRates()
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -481,7 +483,18 @@ class MixClient:
             "gateway": base58.encode(registration.gateway) if registration is not None else None,
             "gatewayUrl": registration.url if registration is not None else None,
             "address": self.self_address if self._session is not None else None,
+            "mixLayers": self._mix_layers(),
         }
+
+    def _mix_layers(self) -> list[list[str]]:
+        """Identities of the mix nodes that routes are made of, by layer."""
+        topology = self.view.topology
+        if topology is None:
+            return []
+        return [
+            [base58.encode(topology.nodes[node].identity) for node in layer if node in topology.nodes]
+            for layer in topology.layers
+        ]
 
     def stats(self) -> dict[str, Any]:
         """Counters of every layer, each a mapping of names to numbers."""
@@ -497,7 +510,12 @@ class MixClient:
             driver = self._session.driver
             layers["driver"] = numbers(driver.stats) | {"waiting": driver.waiting}
             layers["gateway"] = numbers(driver.gateway.stats) | {"balance": driver.gateway.balance}
-            layers["nym"] = numbers(driver.nym.stats) | {"queued": driver.nym.queued()}
+            layers["nym"] = numbers(driver.nym.stats) | {
+                "queued": driver.nym.queued(),
+                "unacknowledged": driver.nym.unacknowledged(),
+                "surbsOutstanding": driver.nym.surbs_outstanding(),
+            }
+            layers["rates"] = self._rates.rates(driver.nym.stats, driver.now())
         return layers
 
 

@@ -1,6 +1,7 @@
 """Client and server engines over a fake mixnet, on a virtual clock."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -452,6 +453,19 @@ def test_an_exit_that_forgot_the_session_is_not_alive_because_it_answers_pings()
         mixnet.run(2.0)
     assert mixnet.now - client.last_received < 3  # pongs
     mixnet.run(2.0)
+    assert [type(event) for event in mixnet.events[tag]] == [ExitSilent]
+
+
+def test_an_exit_that_proved_itself_before_has_to_do_so_from_the_start() -> None:
+    """One that is restarted right after the connect, before it answered the first keep-alive."""
+    mixnet = Mixnet(allows=no_pings_outside)
+    tag, client, connected = mixnet.connected_client(config=replace(PROBING, answers_keepalives=True))
+    assert client.answers_keepalives
+    mixnet.server = IprServer(allows=no_pings_outside, random_bytes=mixnet.random.randbytes)
+    for _ in range(12):
+        client.send_packets([udp_packet(connected.ipv4, RESOLVER, 53, b"")], mixnet.now)
+        client.ping(mixnet.now)
+        mixnet.run(2.0)
     assert [type(event) for event in mixnet.events[tag]] == [ExitSilent]
 
 
