@@ -27,7 +27,7 @@ def add_distribution_argument(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(chosen: argparse.Namespace) -> int:
-    manifest = build_assets(chosen.out, distribution=chosen.pyodide_dist, log=_say)
+    manifest = build_assets(chosen.out.absolute(), distribution=chosen.pyodide_dist, log=_say)
     size = sum(entry["size"] for entry in manifest["files"].values())
     print(f"{len(manifest['files'])} files, {size / 1e6:.1f} MB")
     return 0
