@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from aiohttp import web
@@ -22,6 +23,8 @@ LIMIT = 150_000
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(200)]
 
+CONTENT_TYPES = {".wasm": "application/wasm", ".js": "text/javascript", ".mjs": "text/javascript"}
+
 _SCRIPT = re.compile(r'<script type="module">\n(.*?)</script>', re.DOTALL)
 _RUN = """
 (async () => {
@@ -33,6 +36,16 @@ _RUN = """
   }
 })()
 """
+
+
+def policy(network: dict[str, Any]) -> str:
+    """The Content-Security-Policy that the documentation recommends, for this network."""
+    (text,) = [block.text for block in select("text") if block.text.startswith("default-src")]
+    sockets = [node["websocket"] for node in network["nodes"].values() if "websocket" in node]
+    places = [urljoin(network["directory"], "/"), *sockets]
+    local = text.replace("https://validator.nymtech.net wss:", " ".join(places))
+    assert local != text
+    return " ".join(local.split())
 
 
 class Site:
@@ -51,6 +64,7 @@ class Site:
         self._app = web.Application()
         self._app.router.add_get("/{path:.*}", self._serve)
         self._assets = assets
+        self._policy = policy(network)
         self._runner = web.AppRunner(self._app, access_log=None)
 
     def add(self, path: str, text: str, content_type: str = "text/javascript") -> None:
@@ -70,13 +84,14 @@ class Site:
         path = request.match_info["path"]
         if path in self._files:
             text, content_type = self._files[path]
-            return web.Response(text=text, content_type=content_type)
+            headers = {"Content-Security-Policy": self._policy}
+            return web.Response(text=text, content_type=content_type, headers=headers)
         file = self._assets / path.removeprefix("smolmix/")
         if not path.startswith("smolmix/") or not file.is_file():
             raise web.HTTPNotFound
-        headers = {"Content-Type": "application/wasm"} if file.suffix == ".wasm" else {}
-        if file.suffix in (".js", ".mjs"):
-            headers = {"Content-Type": "text/javascript"}
+        headers = {"Content-Security-Policy": self._policy}  # a worker has that of its own file
+        if file.suffix in CONTENT_TYPES:
+            headers["Content-Type"] = CONTENT_TYPES[file.suffix]
         return web.FileResponse(file, headers=headers)
 
 

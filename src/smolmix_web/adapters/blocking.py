@@ -59,9 +59,19 @@ class LoopThread:
         """End the loop and its thread. Idempotent."""
         if self._loop.is_closed():
             return
+        self.run(self._leave_nothing())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    async def _leave_nothing(self) -> None:
+        """As :func:`asyncio.run` does at its end."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._loop.shutdown_asyncgens()
+        await self._loop.shutdown_default_executor()
 
 
 class BlockingTunnel:

@@ -12,6 +12,7 @@ own transports and have no meaning here: certificates are always verified, and H
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from smolmix_web.errors import (
     NetworkError,
     OptionError,
     SmolmixError,
+    TunnelClosed,
     TunnelStateError,
 )
 from smolmix_web.fetch import FetchResponse, FetchTimeouts
@@ -115,7 +117,8 @@ class _Body(httpx.SyncByteStream):
             raise _translated(error, self._request) from error
 
     def close(self) -> None:
-        self._tunnel.run(self._response.aclose())
+        with contextlib.suppress(TunnelClosed):  # then there is nothing left to free
+            self._tunnel.run(self._response.aclose())
 
 
 async def _fetch(

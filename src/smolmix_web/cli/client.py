@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import argparse
 
-from smolmix_web.cli.network import until_interrupted
 from smolmix_web.cli.serving import (
+    Watched,
     add_listen_argument,
-    connect_with_progress,
     listen_address,
     url_of,
     warn_unless_loopback,
@@ -37,12 +36,12 @@ async def run(chosen: argparse.Namespace) -> int:
     host, port = listen_address(chosen.listen)
     options = tunnel_options(chosen)
     warn_unless_loopback(host)
-    client = await connect_with_progress(
+    watched = Watched(quiet=chosen.quiet)
+    client = await watched.connect(
         lambda platform, show: MixClient.connect(options, platform=platform, on_event=show),
         keep=chosen.client_id is not None,
-        quiet=chosen.quiet,
     )
     async with client, NativeApiServer(client, host=host, port=port, origins=chosen.allow_origin) as server:
         print(f"{client.self_address}\n{url_of('ws', server.address)}\nCtrl-C ends it.", flush=True)
-        await until_interrupted()
+        await watched.until_over()
     return 0

@@ -32,7 +32,10 @@ EXIT_INTERRUPTED = 130
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="smolmix-web", description="HTTP, WebSocket and DNS through the Nym mixnet."
+        prog="smolmix-web",
+        description="HTTP, WebSocket and DNS through the Nym mixnet.",
+        epilog="Exit codes: 0 done, 1 the work failed, 2 wrong usage, 130 interrupted. "
+        "'smolmix-web COMMAND --help' explains a command.",
     )
     parser.add_argument("--version", action="version", version=f"smolmix-web {__version__}")
     parser.add_argument("--log", metavar="LEVEL", default="warning", help="debug, info, warning or error")

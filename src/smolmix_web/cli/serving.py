@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
+from smolmix_web.cli.network import until_interrupted
 from smolmix_web.cli.progress import ProgressLine
-from smolmix_web.errors import OptionError
+from smolmix_web.errors import OptionError, TunnelClosed
 from smolmix_web.platform import Platform
 from smolmix_web.platform.native import NativePlatform, default_storage_folder
-from smolmix_web.tunnel import Progress
+from smolmix_web.tunnel import Progress, StateChange, TunnelState
 
 _Made = TypeVar("_Made")
 
@@ -47,20 +49,41 @@ def url_of(scheme: str, address: tuple[str, int]) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-async def connect_with_progress(
-    connect: Callable[[Platform, Callable[[object], None]], Awaitable[_Made]], *, keep: bool, quiet: bool
-) -> _Made:
-    """A tunnel or client, with a progress line on a terminal.
+class Watched:
+    """The events of a tunnel or client that a command serves: a progress line, and its unexpected end."""
 
-    :param keep: store keys and registration; otherwise the next run is another client.
-    """
-    line = ProgressLine(enabled=not quiet and sys.stderr.isatty())
+    def __init__(self, *, quiet: bool) -> None:
+        self._line = ProgressLine(enabled=not quiet and sys.stderr.isatty())
+        self._failed = asyncio.Event()
+        self._reason = ""
 
-    def show(event: object) -> None:
+    def show(self, event: object) -> None:
+        """For ``on_event``."""
         if isinstance(event, Progress):
-            line.show(event.fraction, event.detail)
+            self._line.show(event.fraction, event.detail)
+        elif isinstance(event, StateChange) and event.state is TunnelState.FAILED:
+            self._reason = event.reason
+            self._failed.set()
 
-    try:
-        return await connect(NativePlatform(default_storage_folder() if keep else None), show)
-    finally:
-        line.clear()
+    async def connect(
+        self, connect: Callable[[Platform, Callable[[object], None]], Awaitable[_Made]], *, keep: bool
+    ) -> _Made:
+        """What ``connect`` makes.
+
+        :param keep: store keys and registration; otherwise the next run is another client.
+        """
+        try:
+            return await connect(NativePlatform(default_storage_folder() if keep else None), self.show)
+        finally:
+            self._line.clear()
+
+    async def until_over(self) -> None:
+        """Wait for Ctrl-C. :raises TunnelClosed: the tunnel failed, and nothing can be served any more."""
+        waits = [asyncio.ensure_future(until_interrupted()), asyncio.ensure_future(self._failed.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if self._failed.is_set():
+            raise TunnelClosed(self._reason)
