@@ -9,7 +9,8 @@
 /** @import {ToPage, ToWorker} from './protocol.js' */
 /** @import {Receive} from './boot.js' */
 
-import { BootError, boot } from './boot.js';
+import { BootError } from './assets.js';
+import { boot } from './boot.js';
 import { transferList } from './protocol.js';
 
 /** @type {Receive | null} */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -62,12 +63,15 @@ async def test_the_page_is_served_under_a_policy_that_names_them(
     assert set(policy["connect-src"].split()) == {"'self'", directory, *sockets}
 
 
-async def test_types_that_modules_and_wasm_need(context, site: str, assets: Path) -> None:
-    for path, content_type in [
-        ("worker.js", "text/javascript"),
-        ("pyodide/pyodide.mjs", "text/javascript"),
-        ("pyodide/pyodide.asm.wasm", "application/wasm"),
+async def test_assets_have_the_types_that_browsers_insist_on(context, site: str, assets: Path) -> None:
+    files = json.loads((assets / "manifest.json").read_text())["files"]
+    for name, content_type, cached in [
+        ("worker.js", "text/javascript", "no-cache"),
+        ("pyodide.mjs", "text/javascript", "public, max-age=31536000, immutable"),
+        ("pyodide.asm.wasm", "application/wasm", "public, max-age=31536000, immutable"),
     ]:
+        path = files[name]["path"]
         response = await context.request.get(site.replace("/demo/", f"/worker/{path}"))
         assert response.headers["content-type"].split(";")[0] == content_type
+        assert response.headers["cache-control"] == cached
         assert await response.body() == (assets / path).read_bytes()

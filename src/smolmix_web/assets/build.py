@@ -2,13 +2,19 @@
 
 ::
 
-    smolmix.js  smolmix.d.ts  protocol.js ...     worker/
-    worker.js  boot.js
-    manifest.json                                  files with sizes and SHA-256, wheels, providers
-    npm-crypto.js  npm-crypto.js.LEGAL.txt         crypto bundle of npm packages, and their licences
-    npm-brotli.js                                  decoder of a content coding, loaded when needed
-    pyodide/                                       Pyodide's core
-    wheels/                                        ours, the pinned pure ones, perhaps cryptography
+    smolmix.js  smolmix.d.ts  worker.js ...        worker/, under their own names
+    manifest.json                                  all files with sizes and SHA-256, providers, features
+    files/pyodide.asm.<hash>.wasm ...              Pyodide's core
+    files/library.<hash>.zip                       the part of the standard library that is used, as byte code
+    files/packages.<hash>.zip                      ours and the pinned pure ones
+    files/image.<hash>.bin                         memory with all of this imported: what a page starts from
+    files/npm-crypto.<hash>.js                     crypto bundle of npm packages
+    files/npm-brotli.<hash>.js                     decoder of a content coding, loaded when needed
+    files/cryptography.<hash>.zip                  where a distribution of Pyodide had it
+    THIRD_PARTY_LICENSES.txt                       licences of everything that is not ours
+
+A file with a hash in its name never changes its content and may be kept by caches for ever; ``manifest.json``
+and the modules beside it are to be asked for again. ``compress`` adds ``.br`` and ``.gz`` beside each.
 """
 
 from __future__ import annotations
@@ -24,19 +30,16 @@ from pathlib import Path
 from typing import Any
 
 from smolmix_web import __version__
+from smolmix_web.assets.archives import build_python_parts
+from smolmix_web.assets.compress import Progress, add_compressed
 from smolmix_web.assets.pyodide_dist import find_cryptography
 from smolmix_web.assets.sources import BUNDLES, AssetError, Sources, sha256
 from smolmix_web.assets.wheels import download_pure_wheels, pack_own_wheel
 
 __all__ = ["AssetError", "Sources", "build_assets", "ensure_assets"]
 
-PYODIDE_CORE = (
-    "pyodide.mjs",
-    "pyodide.asm.mjs",
-    "pyodide.asm.wasm",
-    "python_stdlib.zip",
-    "pyodide-lock.json",
-)
+PYODIDE_CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
+HASHED = "files"
 MANIFEST = "manifest.json"
 
 Log = Callable[[str], None]
@@ -64,13 +67,16 @@ def build_assets(
     *,
     distribution: str | None = None,
     sources: Sources | None = None,
+    compress: bool = False,
     log: Log = lambda line: None,
+    progress: Progress = lambda share, name: None,
 ) -> dict[str, Any]:
     """Assemble everything in ``out``, which is replaced as a whole once all is there.
 
     :param distribution: where the ``cryptography`` build of Pyodide is: a folder, a URL, ``"auto"`` or
         ``"none"`` (see :func:`~smolmix_web.assets.pyodide_dist.find_cryptography`); default
         ``$SMOLMIX_PYODIDE_DIST``, else ``"auto"``.
+    :param compress: add copies for servers that send them with a content coding (a minute of work, once).
     :returns: the manifest.
     :raises AssetError: a part is missing or does not have its pinned hash.
     """
@@ -83,28 +89,37 @@ def build_assets(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
         # The temporary folder is private to its owner; the assets are for every server to read.
         stage = Path(temporary) / "assets"
-        stage.mkdir()
-        log("copying worker and Pyodide")
+        (stage / HASHED).mkdir(parents=True)
+        files = {}
         for path in sources.worker_files():
-            shutil.copyfile(path, stage / path.name)
-        (stage / "pyodide").mkdir()
-        for name in PYODIDE_CORE:
-            shutil.copyfile(sources.pyodide / name, stage / "pyodide" / name)
+            files[path.name] = Path(shutil.copyfile(path, stage / path.name))
         log("bundling npm packages")
-        for name in BUNDLES:
-            bundle = _bundle(sources, name)
-            for path in (bundle, *bundle.parent.glob(f"{bundle.name}.LEGAL.txt")):
-                shutil.copyfile(path, stage / path.name)
+        parts = [_bundle(sources, name) for name in BUNDLES]
+        parts += [sources.pyodide / name for name in PYODIDE_CORE]
         log("collecting wheels")
-        (stage / "wheels").mkdir()
-        wheels = [pack_own_wheel(sources, stage / "wheels")]
-        wheels += _copy(download_pure_wheels(sources, cache / "wheels"), stage / "wheels")
+        wheels = [pack_own_wheel(sources, Path(temporary))]
+        wheels += download_pure_wheels(sources, cache / "wheels")
         found = find_cryptography(sources, distribution, cache / "pyodide-dist", log)
+        log("compiling Python, and taking its memory image")
+        python = build_python_parts(sources, wheels, found)
+        files |= {path.name: _store(path, stage / HASHED) for path in parts + python.files()}
         providers: dict[str, Any] = {"npm": {"module": "npm-crypto.js"}}
-        if found:
-            providers["cryptography"] = {"wheels": _names(_copy(found, stage / "wheels"))}
-        manifest = _manifest(sources, stage, _names(wheels), providers, _digest(sources, distribution))
+        if python.cryptography is not None:
+            providers["cryptography"] = {"archive": python.cryptography.name}
+        manifest = {
+            "version": __version__,
+            "protocol": _protocol_version(sources),
+            "pyodide": sources.pyodide_version(),
+            "pyodideInfo": sources.pyodide_lock()["info"],
+            "sources": _digest(sources, distribution),
+            "image": python.image.name,
+            "providers": providers,
+            "files": {name: _entry(path, stage) for name, path in sorted(files.items())},
+        }
         (stage / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        if compress:
+            log("compressing")
+            add_compressed(sources, stage, progress=progress)
         if out.exists():
             shutil.rmtree(out)
         stage.rename(out)
@@ -116,21 +131,17 @@ def _distribution(given: str | None) -> str:
     return given or os.environ.get("SMOLMIX_PYODIDE_DIST") or "auto"
 
 
-def _manifest(
-    sources: Sources, stage: Path, wheels: list[str], providers: dict[str, Any], digest: str
-) -> dict[str, Any]:
-    files = sorted(path for path in stage.rglob("*") if path.is_file())
+def _store(path: Path, folder: Path) -> Path:
+    """Copy under a name that holds the content's hash: ``image.bin`` -> ``image.0123456789abcdef.bin``."""
+    stem, suffix = path.name.rsplit(".", 1)
+    return Path(shutil.copyfile(path, folder / f"{stem}.{sha256(path)[:16]}.{suffix}"))
+
+
+def _entry(path: Path, stage: Path) -> dict[str, Any]:
     return {
-        "version": __version__,
-        "protocol": _protocol_version(sources),
-        "pyodide": sources.pyodide_version(),
-        "sources": digest,
-        "wheels": wheels,
-        "providers": providers,
-        "files": {
-            path.relative_to(stage).as_posix(): {"sha256": sha256(path), "size": path.stat().st_size}
-            for path in files
-        },
+        "path": path.relative_to(stage).as_posix(),
+        "sha256": sha256(path),
+        "size": path.stat().st_size,
     }
 
 
@@ -171,11 +182,3 @@ def _built_digest(out: Path) -> str | None:
         return digest
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _copy(paths: list[Path], folder: Path) -> list[Path]:
-    return [Path(shutil.copyfile(path, folder / path.name)) for path in paths]
-
-
-def _names(wheels: list[Path]) -> list[str]:
-    return [f"wheels/{path.name}" for path in wheels]

@@ -19,12 +19,16 @@ class AssetError(SmolmixError):
 
 
 # Parts of the package that never run in a page.
-LEFT_OUT = ("assets", "cli", "localnet", "platform/native.py", "__main__.py")
+LEFT_OUT = (
+    *("adapters", "assets", "cli", "localnet", "native_api", "socks"),
+    *("platform/native.py", "__main__.py"),
+)
 
 BUNDLES = ("crypto", "brotli")
 """Folders of worker/ that are bundled with their npm packages."""
 
 WORKER_FILES = ("*.js", "*.d.ts")
+"""Of worker/. These keep their names; all else is named after its content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,12 @@ class Sources:
         folder = self.root / "worker"
         return sorted(path for pattern in WORKER_FILES for path in folder.glob(pattern))
 
+    def python_build_files(self) -> list[Path]:
+        """What makes the archives of Python, and Python itself."""
+        scripts = [*(self.root / "worker" / "build").glob("*"), self.root / "worker" / "image.js"]
+        core = [self.pyodide / name for name in ("pyodide.asm.wasm", "pyodide.asm.mjs", "python_stdlib.zip")]
+        return sorted(path for path in scripts if path.is_file()) + core
+
     def package_files(self) -> list[Path]:
         """Files of our own wheel."""
         return [
@@ -104,6 +114,7 @@ class Sources:
         yield self.root / "package-lock.json"
         yield self.requirements
         yield from self.worker_files()
+        yield from sorted(path for path in (self.root / "worker" / "build").glob("*") if path.is_file())
         for name in BUNDLES:
             yield from self.bundle_files(name)
         yield from self.package_files()

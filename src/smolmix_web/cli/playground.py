@@ -16,6 +16,7 @@ from aiohttp import web
 
 # What the standard library's table lacks or has wrong on some systems; modules insist on theirs.
 CONTENT_TYPES = {
+    ".bin": "application/octet-stream",
     ".css": "text/css",
     ".html": "text/html",
     ".js": "text/javascript",
@@ -138,5 +139,8 @@ class Playground:
 
     async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(self._headers)
+        if request.path.startswith("/worker/files/"):
+            # Named after their content.
+            response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
         if response.status == 200 and (known := CONTENT_TYPES.get(Path(request.path).suffix)):
             response.content_type = known

@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from smolmix_web.assets import AssetError, Sources, build_assets
+from smolmix_web.assets.archives import PythonParts
 from smolmix_web.assets.build import _built_digest, _digest
 from smolmix_web.assets.wheels import pack_own_wheel, parse_pins
 
 CHECKOUT = Path(__file__).parents[3]
+PART_NAMES = ("library.zip", "packages.zip", "image.bin", "cryptography.zip")
 
 
 def digest(data: bytes) -> str:
@@ -55,6 +57,7 @@ def checkout(tmp_path: Path) -> Sources:
     (root / "worker" / "brotli").mkdir()
     (root / "worker" / "brotli" / "npm-brotli.js").write_text("export const b = 1;")
     (root / "package-lock.json").write_text("{}")
+    (root / "worker" / "build").mkdir()
     (root / "src").mkdir()
     (root / "src" / "smolmix_web").symlink_to(CHECKOUT / "src" / "smolmix_web")
     pyodide = root / "node_modules" / "pyodide"
@@ -73,7 +76,23 @@ def checkout(tmp_path: Path) -> Sources:
 
 @pytest.fixture
 def no_downloads(monkeypatch: pytest.MonkeyPatch, checkout: Sources) -> None:
+    """Neither pip nor Node: the archives are what they would be made of."""
     monkeypatch.setattr("smolmix_web.assets.build.download_pure_wheels", lambda sources, cache: [])
+
+    def build_parts(sources: Sources, wheels: list[Path], cryptography: list[Path]) -> PythonParts:
+        folder = sources.root / "build" / "python"
+        folder.mkdir(exist_ok=True)
+        parts = (
+            PythonParts(*(folder / name for name in PART_NAMES))
+            if cryptography
+            else PythonParts(*(folder / name for name in PART_NAMES[:3]), None)
+        )
+        for path in parts.files():
+            used = cryptography if path.name == "cryptography.zip" else wheels
+            path.write_text(" ".join(sorted(wheel.name for wheel in used)))
+        return parts
+
+    monkeypatch.setattr("smolmix_web.assets.build.build_python_parts", build_parts)
 
 
 def distribution(folder: Path, files: dict[str, bytes], own_lock: dict[str, Any] | None = None) -> str:
@@ -119,11 +138,12 @@ def test_manifest_lists_every_file_with_its_hash(checkout, tmp_path):
     manifest = build_assets(out, distribution="none", sources=checkout)
     assert json.loads((out / "manifest.json").read_text()) == manifest
     files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
-    assert files - {"manifest.json"} == set(manifest["files"])
-    for name, entry in manifest["files"].items():
-        data = (out / name).read_bytes()
+    assert files - {"manifest.json"} == {entry["path"] for entry in manifest["files"].values()}
+    for entry in manifest["files"].values():
+        data = (out / entry["path"]).read_bytes()
         assert (entry["sha256"], entry["size"]) == (digest(data), len(data))
-    assert {"worker.js", "smolmix.d.ts", "pyodide/pyodide.asm.wasm"} <= files
+    assert {"worker.js", "smolmix.d.ts"} <= files
+    assert {"pyodide.asm.wasm", "library.zip", "packages.zip", "image.bin"} <= set(manifest["files"])
     assert "tsconfig.json" not in files
     assert manifest["protocol"] == 7
     assert manifest["providers"] == {"npm": {"module": "npm-crypto.js"}}
@@ -134,11 +154,9 @@ def test_manifest_lists_every_file_with_its_hash(checkout, tmp_path):
 def test_cryptography_of_the_pinned_distribution_is_taken(checkout, tmp_path):
     given = distribution(tmp_path / "dist", {name: data for name, (data, _) in PINNED.items()})
     manifest = build_assets(tmp_path / "out", distribution=given, sources=checkout)
-    assert sorted(manifest["providers"]["cryptography"]["wheels"]) == [
-        "wheels/cffi-1.whl",
-        "wheels/cryptography-1.whl",
-        "wheels/pycparser-1.whl",
-    ]
+    archive = manifest["providers"]["cryptography"]["archive"]
+    made_of = (tmp_path / "out" / manifest["files"][archive]["path"]).read_text()
+    assert made_of == "cffi-1.whl cryptography-1.whl pycparser-1.whl"
 
 
 @pytest.mark.usefixtures("no_downloads")
@@ -156,7 +174,10 @@ def test_a_folder_of_the_same_abi_may_bring_its_own_lock(checkout, tmp_path):
     said: list[str] = []
     given = distribution(tmp_path / "dist", files, lock(other))
     manifest = build_assets(tmp_path / "out", distribution=given, sources=checkout, log=said.append)
-    assert len(manifest["providers"]["cryptography"]["wheels"]) == 2
+    archive = manifest["providers"]["cryptography"]["archive"]
+    assert (
+        tmp_path / "out" / manifest["files"][archive]["path"]
+    ).read_text() == "cffi-1.whl cryptography-1.whl"
     assert any("its own lock file was used" in line for line in said)
 
 
@@ -195,3 +216,15 @@ def test_assets_are_stale_when_a_source_changes(checkout, tmp_path):
 def test_a_missing_npm_install_says_what_to_do(tmp_path):
     with pytest.raises(AssetError, match="npm ci"):
         _ = Sources(tmp_path).pyodide
+
+
+@pytest.mark.usefixtures("no_downloads")
+def test_a_file_whose_name_has_its_hash_changes_its_name_with_its_content(checkout, tmp_path):
+    before = build_assets(tmp_path / "out", distribution="none", sources=checkout)["files"]
+    assert before["pyodide.mjs"]["sha256"][:16] in before["pyodide.mjs"]["path"]
+    (checkout.pyodide / "pyodide.mjs").write_text("changed")
+    after = build_assets(tmp_path / "out", distribution="none", sources=checkout)["files"]
+    assert after["pyodide.mjs"]["path"] != before["pyodide.mjs"]["path"]
+    assert after["pyodide.asm.wasm"]["path"] == before["pyodide.asm.wasm"]["path"]
+    # Entry points keep theirs.
+    assert after["worker.js"]["path"] == "worker.js"

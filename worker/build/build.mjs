@@ -1,0 +1,88 @@
+/**
+ * Makes what the worker's Python starts from: archives of byte code, and a memory image with everything imported.
+ *
+ *     node worker/build/build.mjs '{"pyodide": "node_modules/pyodide", "out": "...", "kept": "...",
+ *         "npm": "build/npm-crypto.js", "wheels": ["..."], "cryptography": ["..."]}'
+ *
+ * `kept` is a folder for what the next build can use again, `cryptography` may be empty. Writes `library.zip`,
+ * `packages.zip`, `image.bin` and, with wheels of cryptography, `cryptography.zip`. No real entropy is drawn and no clock is read, so that the
+ * image holds nothing that is secret, and equal sources give equal bytes.
+ *
+ * @module
+ */
+
+import nodeCrypto from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+import { makeImage, startPython } from './python.mjs';
+
+const HERE = fileURLToPath(new URL('.', import.meta.url));
+
+const { pyodide: distribution, out, kept, npm: npmBundle, wheels, cryptography } = JSON.parse(process.argv[2]);
+
+freezeTheWorld();
+try {
+  await makeArchives(await slimLibrary());
+  writeFileSync(join(out, 'image.bin'), await makeImage(distribution, out));
+} catch (error) {
+  // Node would quote the line that threw, and Pyodide's are a megabyte long.
+  console.error(String(error));
+  process.exitCode = 1;
+}
+
+/** The standard library as byte code; made once for a version of Pyodide. @returns {Promise<string>} its path */
+async function slimLibrary() {
+  const inputs = [join(distribution, 'python_stdlib.zip'), join(HERE, 'slim.py'), join(HERE, 'library.py')];
+  const digest = nodeCrypto.createHash('sha256');
+  for (const path of inputs) digest.update(readFileSync(path));
+  const cached = join(kept, `stdlib-${digest.digest('hex').slice(0, 16)}.zip`);
+  if (!existsSync(cached)) {
+    const python = await startPython(distribution, { helpers: HERE });
+    python.runPython('import library; library.slim_stdlib("/tmp/stdlib.zip")');
+    mkdirSync(kept, { recursive: true });
+    const partial = `${cached}.${process.pid}`;
+    writeFileSync(partial, python.FS.readFile('/tmp/stdlib.zip'));
+    renameSync(partial, cached);
+  }
+  return cached;
+}
+
+/** @param {string} stdlib path of the standard library as byte code */
+async function makeArchives(stdlib) {
+  const python = await startPython(distribution, { helpers: HERE, library: stdlib });
+  /** @param {string[]} files */
+  const bring = (files) =>
+    files.map((file) => {
+      python.FS.writeFile(`/tmp/${basename(file)}`, readFileSync(file));
+      return `/tmp/${basename(file)}`;
+    });
+  python.globals.set('wheels', python.toPy(bring(wheels)));
+  python.runPython(`
+import sys, library, prepare
+library.compile_packages(wheels, "/tmp/all.zip")
+sys.path.append("/tmp/all.zip")
+prepare.import_everything("/tmp/all.zip")
+library.trim(library.STDLIB, "/tmp/library.zip")
+library.trim("/tmp/all.zip", "/tmp/packages.zip", ("smolmix_web/", "certifi/cacert.pem"))
+`);
+  const names = ['library.zip', 'packages.zip'];
+  if (cryptography.length > 0) {
+    const npm = await import(pathToFileURL(npmBundle).href);
+    python.registerJsModule('smolmix_npm_crypto', npm);
+    python.globals.set('wheels', python.toPy(bring(cryptography)));
+    python.runPython('library.add_cryptography(wheels, "/tmp/all.zip", "/tmp/cryptography.zip")');
+    names.push('cryptography.zip');
+  }
+  for (const name of names) writeFileSync(join(out, name), python.FS.readFile(`/tmp/${name}`));
+}
+
+/** Entropy and time are constants in this process from now on. */
+function freezeTheWorld() {
+  nodeCrypto.randomFillSync = (/** @type {any} */ view) => view.fill(0);
+  globalThis.crypto.getRandomValues = (/** @type {any} */ view) => view.fill(0);
+  Math.random = () => 0.5;
+  Date.now = () => 0;
+  performance.now = () => 0;
+}
