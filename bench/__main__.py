@@ -13,7 +13,17 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-ORDER = ("sphinx", "network", "packets", "net", "tls", "tls_browser", "browser")
+ORDER = (
+    "sphinx",
+    "network",
+    "packets",
+    "net",
+    "net_browser",
+    "download",
+    "tls",
+    "tls_browser",
+    "browser",
+)
 
 
 def main(wanted: list[str]) -> int:

@@ -10,127 +10,22 @@ Run with ``python bench/bench_net.py [--quick]``.
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import select
 import socket
 import sys
 import time
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path as File
 from typing import Any
 
 sys.path[:0] = [str(File(__file__).parent.parent / "tests"), str(File(__file__).parent)]
 
-from smolmix_web.net import Stack, StackConfig, TcpConnection, TcpOptions  # noqa: E402
+from smolmix_web.net import TcpOptions  # noqa: E402
 from support.netsim import Path  # noqa: E402
 from support.tun import KERNEL_V4, KernelLink, Wire, in_namespace, open_tun, why_not  # noqa: E402
+from tcp_memory import idle_memory, measure, table  # noqa: E402
 from tcp_simulator import LIMITED  # noqa: E402
-
-CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
-
-
-class Pair:
-    """Two stacks joined without any path; the time spent in each is added up."""
-
-    def __init__(self, options: TcpOptions | None = None) -> None:
-        config = StackConfig(tcp=options or TcpOptions())
-        self.client = Stack(ipv4=CLIENT, ipv6=None, mtu=1500, config=config)
-        self.server = Stack(ipv4=SERVER, ipv6=None, mtu=1500, config=config)
-        self.listener = self.server.listen_tcp(None, 80, backlog=100_000)
-        self.sending = self.receiving = 0.0
-        self.now = 0.0
-
-    def connect(self, count: int) -> list[tuple[TcpConnection, TcpConnection]]:
-        pairs = []
-        for _ in range(count):
-            ours = self.client.connect_tcp(SERVER, 80, self.now)
-            self.turn()
-            self.turn()
-            theirs = self.listener.accept()
-            assert theirs is not None
-            pairs.append((ours, theirs))
-        return pairs
-
-    def turn(self, step: float = 0.0001) -> int:
-        """Packets of the client to the server, and the answers back; the number of the former."""
-        self.now += step
-        start = time.process_time()
-        forth = self.client.packets_to_send(self.now)
-        middle = time.process_time()
-        for packet in forth:
-            self.server.receive_packet(packet, self.now)
-        back = self.server.packets_to_send(self.now)
-        end = time.process_time()
-        for packet in back:
-            self.client.receive_packet(packet, self.now)
-        for stack in (self.client, self.server):
-            due = stack.poll_at()
-            if due is not None and due <= self.now:
-                stack.handle_timer(self.now)
-        self.sending += middle - start + time.process_time() - end
-        self.receiving += end - middle
-        return len(forth)
-
-
-def one_flow(size: int = 40_000_000) -> tuple[float, float, float]:
-    """MB/s with both ends in this process, and microseconds a segment for the sender and for the receiver."""
-    pair = Pair()
-    ((ours, theirs),) = pair.connect(1)
-    pair.sending = pair.receiving = 0.0
-    block = bytes(1 << 18)
-    written = read = segments = 0
-    start = time.process_time()
-    while read < size:
-        if ours.writable() and written < size:
-            written += ours.send(block, pair.now)
-        segments += pair.turn()
-        read += len(theirs.recv(1 << 20, pair.now))
-    elapsed = time.process_time() - start
-    return read / elapsed / 1e6, 1e6 * pair.sending / segments, 1e6 * pair.receiving / segments
-
-
-def many_connections(count: int, segments: int = 20_000) -> float:
-    """Microseconds a packet, making and taking it, when ``count`` connections send one segment each in turn.
-
-    Virtual time runs so that each connection sends at the same pace, whatever the count: else delayed ACKs
-    would make the mix of packets another.
-    """
-    pair = Pair()
-    pairs = pair.connect(count)
-    block, step = bytes(1_448), 0.001 / count
-    for ours, theirs in pairs:
-        for _ in range(20):
-            ours.send(block, pair.now)
-            pair.turn(step)
-            theirs.recv(1 << 16, pair.now)
-    gc.collect()
-    before = pair.client.stats.packets_sent + pair.server.stats.packets_sent
-    start, done = time.process_time(), 0
-    while done < segments:
-        for ours, theirs in pairs:
-            ours.send(block, pair.now)
-            done += pair.turn(step)
-            theirs.recv(1 << 16, pair.now)
-    packets = pair.client.stats.packets_sent + pair.server.stats.packets_sent - before
-    return 1e6 * (time.process_time() - start) / packets
-
-
-def idle_memory(count: int = 1_000) -> float:
-    """Bytes of one idle established connection, one end."""
-    pair = Pair()
-    pair.connect(1)
-    gc.collect()
-    tracemalloc.start()
-    before = tracemalloc.get_traced_memory()[0]
-    kept = pair.connect(count)
-    gc.collect()
-    after = tracemalloc.get_traced_memory()[0]
-    tracemalloc.stop()
-    assert len(kept) == count
-    return (after - before) / count / 2
-
 
 # -- beside the kernel ---------------------------------------------------------------------------------------
 
@@ -294,16 +189,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="leave out the comparison with the kernel")
     arguments = parser.parse_args()
-    speed, sending, receiving = max(one_flow() for _ in range(3))
-    print("CPU time of this process, so that a busy machine does not show.\n")
-    print("| one flow in memory, both ends in one process | |\n|---|---|")
-    print(f"| goodput | {speed:.1f} MB/s |")
-    print(f"| sender, a data segment and its share of ACKs | {sending:.1f} µs |")
-    print(f"| receiver, the same | {receiving:.1f} µs |")
-    print(f"| memory of an idle connection | {idle_memory():.0f} bytes |")
-    print("\n| connections | µs a packet, made and taken |\n|---|---|")
-    for count in (1, 10, 100, 1_000):
-        print(f"| {count} | {min(many_connections(count) for _ in range(3)):.1f} |", flush=True)
+    print("CPU time of this process, so that a busy machine shows less.\n")
+    print(table(measure()), flush=True)
+    print(f"\nMemory of an idle connection: {idle_memory():.0f} bytes.", flush=True)
     reason = "--quick" if arguments.quick else why_not()
     if reason is None:
         comparison()
