@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup chromium servers demo test lint types js unit bench compare soak clean
+.PHONY: help setup chromium servers demo test lint types js unit bench sim kernel compare soak clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -54,6 +54,13 @@ bench: setup chromium ## print the benchmark tables (CPython and headless Chromi
 
 compare: setup chromium ## our client beside Nym's official one (ARGS="--rounds 1 --modes 2" for a part)
 	$(BIN)/python -m bench.compare $(ARGS)
+
+sim: setup ## rewrite the TCP simulator's tables in tests/sim/snapshots, and run 1,000 random transfers
+	$(BIN)/python bench/tcp_simulator.py --write
+	$(BIN)/python bench/tcp_simulator.py --seeds 1000
+
+kernel: setup ## 64 MB each way between our TCP and the Linux kernel's, over good and faulty links (root)
+	SMOLMIX_NET_FULL=1 $(BIN)/python -m pytest -v tests/interop/test_net_kernel.py
 
 soak: setup ## 30 minutes of mixed traffic over a network that keeps breaking (MINUTES=n for another length)
 	$(BIN)/python bench/soak.py --minutes $(or $(MINUTES),30)
