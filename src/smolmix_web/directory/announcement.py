@@ -1,7 +1,9 @@
 """How nodes of a local network make themselves known to its directory.
 
 The official directory learns of nodes from a blockchain and polls each node's HTTP API. A local network has
-no chain: here every node posts a signed description of itself, again and again while it lives::
+no chain: here every node posts a signed description of itself, again and again while it lives. (Clients and
+nodes, official ones included, ask the directory only; nobody but an official directory calls a node's HTTP
+API, see spec nodes.md 9, 10.3, 15.1. So the nodes here have none.) ::
 
     POST v1/local/announce   {"announcement": "<JSON text>", "signature": "<base58 of 64 bytes>"}
 

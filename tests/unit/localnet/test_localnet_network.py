@@ -54,6 +54,16 @@ async def loop_message(
     await client.send(make_packet(topology, *me, text, ack_to=me if ack else None, delay=delay))
 
 
+class SteppedClock:
+    """A network whose epochs pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.mark.parametrize("version", list(PacketVersion))
 async def test_packet_and_ack_travel_the_whole_network(version):
     async with nothing_left_behind(), LocalNetwork(replace(QUICK, frame_version=version)) as net:
@@ -196,17 +206,22 @@ async def test_state_survives_the_process(tmp_path):
 
 
 async def test_killed_node_leaves_the_topology_and_a_stopped_one_at_once():
-    config = replace(QUICK, directory=DirectoryConfig(node_lifetime=1.5))
+    clock = SteppedClock()
+    config = replace(QUICK, directory=DirectoryConfig(node_lifetime=30), unix_time=clock)
     async with LocalNetwork(config) as net:
         assert (await topology_of(net)).layers == ((1,), (2,), (3,))
         await net.nodes["mix3"].stop()
         with pytest.raises(SmolmixError, match="layer 3"):
             await topology_of(net)
+        clock.now += 1
         await net.restart("mix3")
         assert (await topology_of(net)).is_routable
         await net.kill("mix3")
+        clock.now += 20
+        for name in ("mix1", "mix2", "entry"):
+            assert await net.nodes[name].refresh()
         assert (await topology_of(net)).is_routable  # nobody knows yet
-        await asyncio.sleep(1.7)
+        clock.now += 20
         with pytest.raises(SmolmixError, match="layer 3"):
             await topology_of(net)
 
@@ -231,16 +246,6 @@ async def test_empty_directory_learns_its_nodes_again():
         net.directory.state = None  # as in another process
         await net.restart("directory")
         await wait_until_routable(net, 5.0)
-
-
-class SteppedClock:
-    """A network whose epochs pass when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def __call__(self) -> float:
-        return self.now
 
 
 async def test_key_rotation_loses_nothing():
