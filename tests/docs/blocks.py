@@ -15,8 +15,8 @@ fence                 the test
 ``json``, ``text``    ``json`` must parse; ``text`` is a picture or an output
 ====================  =====================================================================================
 
-Everything meets the local network: programs and pages that ask for no other one are given its address by a
-stand-in, and ``example.com`` is a host of the test internet.
+Everything meets the local network: a stand-in gives programs and pages its address, and no cover traffic;
+``example.com`` is a host of the test internet.
 """
 
 from __future__ import annotations

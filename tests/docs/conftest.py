@@ -30,7 +30,11 @@ def network() -> Iterator[dict[str, object]]:
 @pytest.fixture(scope="session")
 def local_options(network: dict[str, object]) -> TunnelOptions:
     return TunnelOptions(
-        network=str(network["directory"]), force_tls=False, trust_anchors=str(network["trustAnchors"])
+        network=str(network["directory"]),
+        force_tls=False,
+        trust_anchors=str(network["trustAnchors"]),
+        disable_poisson_traffic=True,
+        disable_cover_traffic=True,
     )
 
 

@@ -34,6 +34,8 @@ def test_every_block_is_run_or_checked() -> None:
         assert block.words in WAYS.get(block.language, ((),)), block.name
 
 
+pytestmark = pytest.mark.timeout(300)
+
 # -- programs and commands ---------------------------------------------------------------------------------
 
 
