@@ -228,6 +228,12 @@ CHECKS: dict[str, Callable[[list[str]], None]] = {
 }
 
 
+def test_every_benchmark_is_explained() -> None:
+    rows = re.findall(r"^\| (`.*?) \|", (DOCS / "performance.md").read_text(), re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert named == {path.stem.removeprefix("bench_") for path in (ROOT / "bench").glob("bench_*.py")}
+
+
 # -- numbers -----------------------------------------------------------------------------------------------
 
 LIMITS = {

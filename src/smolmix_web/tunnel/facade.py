@@ -424,6 +424,9 @@ class Tunnel:
         """A stream to ``host`` (name or IP address), with TLS where wanted.
 
         :param timeout: seconds for the TCP handshake, and again for TLS's.
+        :raises TunnelStateError: the tunnel is not up. :raises TunnelClosed: the exit was lost meanwhile.
+        :raises ResolutionFailed, ConnectionRefused, Unreachable: see :mod:`smolmix_web.errors`.
+        :raises TlsError: see :mod:`smolmix_web.tls`. :raises DeadlineError: it took too long.
         """
         if not 0 < port < 65536:
             raise OptionError("port", f"{port} is not between 1 and 65535")

@@ -62,9 +62,10 @@ QUEUE_TARGET = 256
 
 
 class MixClient:
-    """Made by :meth:`connect`, ended by :meth:`aclose`; usable as an async context manager.
+    """Raw messages from Nym address to Nym address; no exit takes part.
 
-    Messages that arrive are taken by :meth:`receive` or ``async for``, or by :attr:`on_message`.
+    Made by :meth:`connect`, ended by :meth:`aclose`; usable as an async context manager. Messages
+    that arrive are taken by :meth:`receive` or ``async for``, or by :attr:`on_message`.
     """
 
     def __init__(
