@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -165,6 +166,40 @@ def test_blocking(blocking: BlockingTunnel) -> None:
     assert blocking.resolve("web.test") == "192.0.2.10"
     assert {one.family for one in blocking.resolve_all("web.test")} == {4, 6}
     assert blocking.run(blocking.tunnel.resolve("other.test")) == "192.0.2.11"
+
+
+def test_blocking_from_many_threads(blocking: BlockingTunnel) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        bodies = list(
+            threads.map(lambda n: blocking.fetch(f"http://web.test/bytes/{n}").read(), range(1000, 1016))
+        )
+    assert [len(body) for body in bodies] == list(range(1000, 1016))
+
+
+def test_an_upload_that_breaks(blocking: BlockingTunnel) -> None:
+    """The caller's own error reaches the caller, and the tunnel goes on."""
+
+    def broken() -> Iterator[bytes]:
+        yield b"some"
+        raise RuntimeError("the disk is gone")
+
+    with pytest.raises(RuntimeError, match="the disk is gone"):
+        blocking.fetch("http://web.test/echo", method="POST", body=broken())
+    assert blocking.fetch("http://web.test/status/204").status == 204
+
+
+async def test_the_tunnels_own_thread_does_not_wait_for_itself() -> None:
+    thread = LoopThread("test")
+
+    async def within() -> None:
+        thread.run(asyncio.sleep(0))
+
+    with pytest.raises(TunnelClosed, match="own thread"):
+        thread.run(within())
+    thread.stop()
+    thread.stop()
+    with pytest.raises(TunnelClosed):
+        thread.run(asyncio.sleep(0))
 
 
 def test_blocking_after_its_end(local: LocalWorld) -> None:

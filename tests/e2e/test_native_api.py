@@ -92,6 +92,7 @@ async def test_binary_and_errors(programs: Programs) -> None:
     assert (await alice.next_bytes())[:2] == b"\0\1"
     await alice.socket.send_bytes(b"\5" + bytes(7) + b"\x09")
     assert await alice.next_bytes() == b"\3" + struct.pack("!QQ", 9, 0)
+    await alice.socket.send_bytes(b"\4" + bytes(7) + b"\x09")  # closedConnection has no answer
     assert (await alice.ask(type="send", message="x", recipient="nobody"))["message"].startswith(
         "malformed request:recipient"
     )

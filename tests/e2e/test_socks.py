@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -146,3 +147,26 @@ async def test_a_client_that_says_nothing_or_leaves_is_forgotten(server: SocksSe
     async with asyncio.timeout(20):
         while len(server._clients) > before:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+
+
+async def test_a_server_that_stops_lets_nobody_wait(local: LocalWorld) -> None:
+    async with await Tunnel.connect(options_for(local), platform=NativePlatform()) as tunnel:
+        stopping = SocksServer(tunnel, port=0)
+        await stopping.start()
+        reader, writer = await greeted(stopping)
+        await reader.readexactly(2)
+        writer.write(b"\x05\x01\x00\x03\x09echo.test\x00\x07")
+        assert (await reader.readexactly(10))[1] == 0
+        silent, silent_writer = await asyncio.open_connection(*stopping.address)
+        address = stopping.address
+        async with asyncio.timeout(20):
+            await stopping.stop()
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read(-1) == b""
+            with contextlib.suppress(ConnectionResetError):
+                assert await silent.read(-1) == b""
+        for one in (writer, silent_writer):
+            one.close()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(*address)
+        assert (await tunnel.fetch("http://web.test/status/204")).status == 204
