@@ -136,6 +136,26 @@ async def test_udp(server: SocksServer) -> None:
     transport.close()
 
 
+async def test_an_association_ends_with_its_exit(local: LocalWorld) -> None:
+    async with (
+        await Tunnel.connect(options_for(local), platform=NativePlatform()) as tunnel,
+        SocksServer(tunnel, port=0) as server,
+    ):
+        reader, writer = await greeted(server)
+        await reader.readexactly(2)
+        writer.write(b"\x05\x03\x00\x01\x00\x00\x00\x00\x00\x00")
+        assert (await reader.readexactly(10))[1] == 0
+        await tunnel.aclose()
+        async with asyncio.timeout(20):
+            assert await reader.read(-1) == b""
+        writer.close()
+        reader, writer = await greeted(server)
+        await reader.readexactly(2)
+        writer.write(b"\x05\x01\x00\x03\x09echo.test\x00\x07")
+        assert (await reader.readexactly(10))[1] == 3  # network unreachable
+        writer.close()
+
+
 async def test_a_client_that_says_nothing_or_leaves_is_forgotten(server: SocksServer) -> None:
     before = len(server._clients)
     for start in (b"", b"\x05", b"\x05\x01\x00\x05\x01"):

@@ -118,6 +118,8 @@ class _Application:
             async for message in self._socket:
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     await self._handle(message.data)
+        except ConnectionError as error:
+            logger.debug("the application left without its answer: %s", error)
         finally:
             pushing.cancel()
             await asyncio.gather(pushing, return_exceptions=True)

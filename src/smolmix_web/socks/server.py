@@ -162,8 +162,19 @@ class SocksServer:
         self.stats.associations += 1
         async with association:
             writer.write(emit_reply(Reply.SUCCEEDED, *association.address))
-            while await reader.read(_PIECE):  # RFC 1928 section 7: it lives as long as this connection
-                pass
+            # RFC 1928 section 7: it lives as long as this connection, which therefore ends with it as well.
+            lives = [asyncio.ensure_future(_until_end(reader)), asyncio.ensure_future(association.over())]
+            try:
+                await asyncio.wait(lives, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for life in lives:
+                    life.cancel()
+                await asyncio.gather(*lives, return_exceptions=True)
+
+
+async def _until_end(reader: asyncio.StreamReader) -> None:
+    while await reader.read(_PIECE):
+        pass
 
 
 async def _greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

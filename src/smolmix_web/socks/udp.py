@@ -48,6 +48,10 @@ class Association:
         association._tasks = [loop.create_task(association._send()), loop.create_task(association._receive())]
         return association
 
+    async def over(self) -> None:
+        """Wait until nothing can pass any more: the exit, and with it our address there, is gone."""
+        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+
     @property
     def address(self) -> tuple[str, int]:
         """Where the client sends its datagrams."""
