@@ -96,7 +96,10 @@ class ClientListener:
         )
         if not websocket.can_prepare(request):
             return web.Response(status=426, text="this is a WebSocket endpoint\n")
-        await websocket.prepare(request)
+        try:
+            await websocket.prepare(request)
+        except ConnectionResetError:  # gone already; the answer reaches nobody
+            return web.Response(status=400)
         connection = _Connection(self, websocket, request.transport)
         self._open.add(connection)
         try:
