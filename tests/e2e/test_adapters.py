@@ -120,7 +120,10 @@ def test_httpx_sync(blocking: BlockingTunnel) -> None:
     with client(blocking) as web:
         assert len(web.get("https://web.test/bytes/100000").content) == 100_000
         assert web.post("http://web.test/echo?raw=1", content=upload()).content == b"one two three"
-        web.get("http://web.test/cookies/set?flavour=oat", follow_redirects=True)
+        web.get("http://web.test/cookies/set?flavour=oat")
+        assert web.get("http://web.test/cookies").json() == {"flavour": "oat"}
+        assert web.head("http://web.test/bytes/1000").headers["content-length"] == "1000"
+        assert web.get("http://web.test/basic-auth", auth=("user", "pass")).text == "welcome\n"
         with pytest.raises(httpx.ConnectError):
             web.get("http://closed.test/")
 
@@ -138,6 +141,13 @@ def test_requests(blocking: BlockingTunnel, local: LocalWorld) -> None:
         assert (redirected.status_code, len(redirected.history)) == (200, 3)
         assert web.get("https://web.test/gzip?length=5000").ok
         assert not [v for _, v in local.internet.site.requests[-1].headers if "requests" in v]
+        web.get("http://web.test/cookies/set?flavour=oat")
+        assert web.get("http://web.test/cookies").json() == {"flavour": "oat"}
+        assert web.head("http://web.test/bytes/1000").headers["content-length"] == "1000"
+        assert web.get("http://web.test/basic-auth", auth=("user", "pass")).text == "welcome\n"
+        assert web.delete("http://web.test/status/204").content == b""
+        with web.get("http://web.test/bytes/5000000", stream=True) as unread:
+            assert unread.raw.read(10)
         with web.get("http://web.test/bytes/200000", stream=True) as streamed:
             assert sum(map(len, streamed.iter_content(5000))) == 200_000
 
