@@ -137,9 +137,13 @@ def test_every_export_of_the_page_is_explained() -> None:
     exports = set(re.findall(r"^export declare (?:function|class|const) (\w+)", types, re.MULTILINE))
     document = (DOCS / "page-api.md").read_text()
     assert {name for name in exports if name not in document} == set()
-    for interface in ("MixFetchInit", "MixResolveOptions", "MixSocketOptions", "MixFetchTimeouts"):
+    for interface in (
+        *("MixFetchInit", "MixFetchTimeouts", "MixResolveOptions", "MixSocketOptions", "MixSocketTimeouts"),
+        *("MixTimings", "TunnelInfo", "TunnelRates"),
+    ):
         body = types.partition(f"export interface {interface} {{")[2].partition("\n}")[0]
-        for field in re.findall(r"^  (\w+)\?:", body, re.MULTILINE):
+        assert body, interface
+        for field in re.findall(r"^  (\w+)\??:", body, re.MULTILINE):
             assert f"`{field}`" in document, f"{interface}.{field}"
 
 
