@@ -12,6 +12,7 @@
 /** @import {Pyodide} from './python.js' */
 
 import { BootError, Downloads, fetchManifest } from './assets.js';
+import { askEarly } from './early.js';
 import { CORE, LIBRARY, PACKAGES, restorePython, startPython, unpackLate } from './python.js';
 
 /** @typedef {(text: string, buffer: Uint8Array | undefined) => void} Post */
@@ -26,6 +27,7 @@ const STAGES = { manifest: 0.05, files: 0.6, python: 0.85, packages: 0.95, bridg
  * @property {number} version protocol version of the page
  * @property {ProviderChoice} provider
  * @property {string | null} [integrity] of the manifest
+ * @property {string | null} [network] URL of the directory, to be asked while Python starts; null: Nym's; undefined: none
  * @property {boolean} [image] whether the memory image may be used
  * @property {(stage: string, fraction: number) => void} onProgress
  */
@@ -36,7 +38,10 @@ const STAGES = { manifest: 0.05, files: 0.6, python: 0.85, packages: 0.95, bridg
  * @throws {BootError}
  */
 export async function boot(task) {
-  const { pyodide, npm, provider, version, downloads, start } = await startPackages({ image: true, ...task });
+  const { pyodide, npm, provider, version, downloads, start, early } = await startPackages({ image: true, ...task });
+  const platform = pyodide.pyimport('smolmix_web.platform.browser');
+  platform.use_early_answers(early);
+  platform.destroy();
   /** @type {{start: (post: Post, provider: string, npm: object, brotli: () => Promise<object>) => Receive, destroy: () => void}} */
   const entry = pyodide.pyimport('smolmix_web.bridge.entry');
   const receive = entry.start(task.post, provider, npm, () => downloads.module('npm-brotli.js'));
@@ -51,16 +56,19 @@ export async function boot(task) {
  *
  * @param {BootTask} task
  * @returns {Promise<{pyodide: Pyodide, npm: object, provider: 'cryptography' | 'npm', version: string,
- *     downloads: Downloads, start: 'image' | 'full'}>}
+ *     downloads: Downloads, start: 'image' | 'full', early: (url: string) => Promise<Response> | undefined}>}
  * @throws {BootError}
  */
-export async function startPackages({ assets, version, provider, integrity = null, image = false, onProgress }) {
+export async function startPackages(task) {
+  const { assets, version, provider, integrity = null, image = false, network, onProgress } = task;
   const manifest = await fetchManifest(assets, integrity);
   if (manifest.protocol !== version) {
     throw new BootError('ASSETS', `the assets speak protocol ${manifest.protocol}, the page ${version}; rebuild them`);
   }
   const chosen = chooseProvider(manifest, provider);
   onProgress('manifest', STAGES.manifest);
+  const { directory } = manifest;
+  const early = network === undefined ? () => undefined : askEarly(network ?? directory.network, directory.paths);
 
   // Both providers need the module: `cryptography` has no BLAKE3.
   const { module } = manifest.providers.npm;
@@ -83,7 +91,7 @@ export async function startPackages({ assets, version, provider, integrity = nul
   if (extra) unpackLate(pyodide, await downloads.bytes(extra));
   const loaded = await npm;
   onProgress('packages', STAGES.packages);
-  return { pyodide, npm: loaded, provider: chosen, version: manifest.version, downloads, start };
+  return { pyodide, npm: loaded, provider: chosen, version: manifest.version, downloads, start, early };
 }
 
 /**

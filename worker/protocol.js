@@ -19,7 +19,7 @@ export const PROTOCOL_VERSION = 2;
  * `mixSend` without `replySurbs` sends a plain message; `mixReceive` waits for the next message.
  *
  * @typedef {object} ToWorkerMap
- * @property {{id: number, version: number, assets: string, provider: ProviderChoice}} boot
+ * @property {{id: number} & BootFields} boot
  * @property {{id: number, options: Record<string, unknown>}} setup
  * @property {{id: number}} disconnect
  * @property {{id: number}} info
@@ -36,6 +36,15 @@ export const PROTOCOL_VERSION = 2;
  * @property {{id: number, senderTag: string, data: ArrayBuffer}} mixReply
  * @property {{id: number}} mixReceive
  * @property {{target: number}} abort
+ */
+
+/**
+ * @typedef {object} BootFields
+ * @property {number} version PROTOCOL_VERSION
+ * @property {string} assets URL of the folder with manifest.json
+ * @property {string | null} [integrity] of the manifest
+ * @property {ProviderChoice} provider
+ * @property {string | null} [network] URL of the directory, which is asked while Python starts; null: Nym's
  */
 
 /**
@@ -102,7 +111,7 @@ export const PROTOCOL_VERSION = 2;
 
 /** Field names by kind, page to worker. @type {Readonly<Record<keyof ToWorkerMap, readonly string[]>>} */
 export const TO_WORKER = Object.freeze({
-  boot: ['id', 'version', 'assets', 'provider'],
+  boot: ['id', 'version', 'assets', 'integrity', 'provider', 'network'],
   setup: ['id', 'options'],
   disconnect: ['id'],
   info: ['id'],

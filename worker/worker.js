@@ -22,12 +22,14 @@ self.onmessage = ({ data: message }) => {
 };
 
 /** @param {Extract<ToWorker, {kind: 'boot'}>} message */
-async function start({ id, version, assets, provider }) {
+async function start({ id, version, assets, provider, integrity, network }) {
   try {
     const booted = await boot({
       version,
       assets,
       provider,
+      integrity,
+      network,
       post: fromPython,
       onProgress: (stage, fraction) =>
         toPage({ kind: 'event', event: 'progress', detail: { stage: `boot:${stage}`, fraction } }),

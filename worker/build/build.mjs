@@ -34,7 +34,7 @@ try {
 
 /** The standard library as byte code; made once for a version of Pyodide. @returns {Promise<string>} its path */
 async function slimLibrary() {
-  const inputs = [join(distribution, 'python_stdlib.zip'), join(HERE, 'slim.py'), join(HERE, 'library.py')];
+  const inputs = [join(distribution, 'python_stdlib.zip'), ...['slim.py', 'replaced.py', 'library.py'].map((name) => join(HERE, name))];
   const digest = nodeCrypto.createHash('sha256');
   for (const path of inputs) digest.update(readFileSync(path));
   const cached = join(kept, `stdlib-${digest.digest('hex').slice(0, 16)}.zip`);
@@ -60,12 +60,12 @@ async function makeArchives(stdlib) {
     });
   python.globals.set('wheels', python.toPy(bring(wheels)));
   python.runPython(`
-import sys, library, prepare
-library.compile_packages(wheels, "/tmp/all.zip")
+import sys, library
+late = library.compile_packages(wheels, "/tmp/all.zip")
 sys.path.append("/tmp/all.zip")
-prepare.import_everything("/tmp/all.zip")
+library.import_used(late)
 library.trim(library.STDLIB, "/tmp/library.zip")
-library.trim("/tmp/all.zip", "/tmp/packages.zip", ("smolmix_web/", "certifi/cacert.pem"))
+library.trim("/tmp/all.zip", "/tmp/packages.zip", ("smolmix_web/tls/roots.pem", "certifi/cacert.pem"))
 `);
   const names = ['library.zip', 'packages.zip'];
   if (cryptography.length > 0) {

@@ -6,13 +6,15 @@ dependencies; both hold byte code. What is used is found out by importing everyt
 
 from __future__ import annotations
 
+import ast
 import importlib
 import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
-from prepare import LATE, PACKAGES, module_name
+from prepare import LATE, PACKAGES, START, import_everything, module_name
+from replaced import REPLACED
 from slim import compile_slim
 
 STDLIB = "/lib/python314.zip"
@@ -25,24 +27,65 @@ def slim_stdlib(target: str) -> None:
     with zipfile.ZipFile(STDLIB) as source, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(source.namelist()):
             if name.endswith(".py"):
-                code = compile_slim(source.read(name), name, f"{STDLIB}/{name}", lines=False)
+                data = REPLACED.get(name) or source.read(name)
+                code = compile_slim(data, name, f"{STDLIB}/{name}", lines=False)
                 _write(archive, f"{name}c", code)
 
 
-def compile_packages(wheels: list[str], target: str) -> None:
-    """Every module of the wheels as byte code, and their data files."""
+def compile_packages(wheels: list[str], target: str) -> dict[str, set[str]]:
+    """Every module of the wheels as byte code, and their data files.
+
+    :returns: by module, what its functions import.
+    """
+    late = {}
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for wheel in wheels:
             with zipfile.ZipFile(wheel) as source:
                 for name in sorted(source.namelist()):
                     if ".dist-info/" in name or name.endswith(("/", ".pyi", "py.typed")):
                         continue
-                    data = source.read(name)
+                    data = REPLACED.get(name) or source.read(name)
                     if name.endswith(".py"):
-                        code = compile_slim(data, name, f"{PACKAGES}/{name}", lines=True)
+                        ours = name.startswith("smolmix_web/")
+                        code = compile_slim(data, name, f"{PACKAGES}/{name}", lines=ours)
                         _write(archive, f"{name}c", code)
+                        late[module_name(f"{name}c")] = _imports_of_functions(data)
                     else:
                         _write(archive, name, data)
+    return late
+
+
+def _imports_of_functions(source: bytes) -> set[str]:
+    """What is imported when a function runs: modules, and names in them."""
+    found: set[str] = set()
+    for function in ast.walk(ast.parse(source)):
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Import):
+                    found |= {alias.name for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    found.add(node.module)
+                    found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def import_used(late: dict[str, set[str]]) -> None:
+    """Everything of ours that can be reached from the worker's entry.
+
+    :param late: by module, what its functions import (:func:`compile_packages`).
+    """
+    import_everything(START)
+    known: set[str] = set()
+    while fresh := {name for name in sys.modules if name in late} - known:
+        known |= fresh
+        names = set().union(*(late[module] for module in fresh if module.startswith("smolmix_web")))
+        for name in sorted(names & set(late)):
+            try:
+                importlib.import_module(name)
+            except ModuleNotFoundError as error:
+                # The provider on cryptography comes with an archive of its own.
+                if error.name is None or error.name.split(".")[0] != "cryptography":
+                    raise
 
 
 def add_cryptography(wheels: list[str], packages: str, target: str) -> None:

@@ -9,12 +9,14 @@ import gc
 import importlib
 import sys
 import zipfile
+import zipimport
+from collections.abc import Iterable
 
 PACKAGES = "/lib/smolmix/packages.zip"
 LATE = "/lib/smolmix/late"
 
-ONLY_SOMETIMES = ("cryptography",)
-"""A module that needs one of these comes later, with it."""
+START = ("smolmix_web.bridge.entry", "smolmix_web.platform.image")
+"""What the worker calls by name."""
 
 BY_NAME = (
     # Imported by name when they are first needed.
@@ -27,21 +29,18 @@ BY_NAME = (
 )
 
 
-def import_everything(archive: str = PACKAGES) -> None:
-    """All of ours, and what is imported by name.
-
-    :param archive: where our package is.
-    """
-    with zipfile.ZipFile(archive) as packages:
-        ours = [name for name in packages.namelist() if name.startswith("smolmix_web/")]
-    for name in (*map(module_name, ours), *BY_NAME):
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.split(".")[0] not in ONLY_SOMETIMES:
-                raise
+def import_everything(names: Iterable[str]) -> None:
+    """``names``, what is imported by name, and what both lead to."""
+    for name in (*names, *BY_NAME):
+        importlib.import_module(name)
     # The parsed root certificates would be larger than their text.
     importlib.import_module("smolmix_web.tls.roots").bundled_pem()
+
+
+def modules_of(archive: str) -> list[str]:
+    """Names of all modules in an archive of byte code."""
+    with zipfile.ZipFile(archive) as packages:
+        return [module_name(name) for name in packages.namelist() if name.endswith(".pyc")]
 
 
 def module_name(path: str) -> str:
@@ -51,6 +50,9 @@ def module_name(path: str) -> str:
 
 def seal() -> None:
     """Last step before the image is taken."""
-    sys.path[:] = [path for path in sys.path if path]
+    # The archives are not there when a page starts from the image; what they hold has been imported.
+    sys.path.clear()
+    sys.path_importer_cache.clear()
+    zipimport._zip_directory_cache.clear()
     sys.modules.pop(__name__, None)
     gc.collect()

@@ -28,7 +28,7 @@ export async function startPython(distribution, { helpers, library, options } = 
     ...options,
   });
   if (helpers) {
-    for (const name of ['prepare.py', 'slim.py', 'library.py']) python.FS.writeFile(`/tmp/${name}`, readFileSync(join(helpers, name)));
+    for (const name of ['prepare.py', 'replaced.py', 'slim.py', 'library.py']) python.FS.writeFile(`/tmp/${name}`, readFileSync(join(helpers, name)));
     python.runPython('import sys; sys.path.insert(0, "/tmp"); sys.dont_write_bytecode = True');
   }
   return python;
@@ -63,7 +63,7 @@ export async function makeImage(distribution, archives) {
   const prepare = readFileSync(new URL('prepare.py', import.meta.url), 'utf8');
   python.runPython('import sys; sys.path.append("/lib/smolmix/packages.zip")');
   const namespace = python.runPython('{"__name__": "prepare"}');
-  python.runPython(`${prepare}\nimport_everything()\nseal()`, { globals: namespace });
+  python.runPython(`${prepare}\nimport_everything(modules_of(PACKAGES))\nseal()`, { globals: namespace });
   namespace.destroy();
   python.runPython('import gc; gc.collect(); del gc, sys');
   return encodeImage(python.makeMemorySnapshot(), pristine);

@@ -11,8 +11,8 @@ import importlib.util
 import marshal
 from types import CodeType
 
-KEEP_WHOLE = ("_pyodide", "pyodide")
-"""Pyodide puts documentation onto its C functions when it starts."""
+KEEP_DOCSTRINGS = ("_pyodide/_core_docs", "_pyodide/docs_argspec")
+"""Pyodide puts these onto its C functions when it starts."""
 
 KEEP_ANNOTATIONS = ("importlib/resources", "functools", "dataclasses", "typing")
 """``functools.singledispatch`` chooses by them."""
@@ -31,7 +31,7 @@ def compile_slim(source: bytes, name: str, filename: str, *, lines: bool) -> byt
     :param lines: keep line numbers.
     """
     tree = ast.parse(source)
-    if not name.startswith(KEEP_WHOLE):
+    if not name.startswith(KEEP_DOCSTRINGS):
         tree = ast.fix_missing_locations(_Strip(name.startswith(KEEP_ANNOTATIONS)).visit(tree))
     code = _slim(compile(tree, filename, "exec", dont_inherit=True), lines)
     header = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8)

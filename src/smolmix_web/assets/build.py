@@ -35,12 +35,24 @@ from smolmix_web.assets.compress import Progress, add_compressed
 from smolmix_web.assets.pyodide_dist import find_cryptography
 from smolmix_web.assets.sources import BUNDLES, AssetError, Sources, sha256
 from smolmix_web.assets.wheels import download_pure_wheels, pack_own_wheel
+from smolmix_web.directory import client as directory
+from smolmix_web.options import MAINNET_DIRECTORY
 
 __all__ = ["AssetError", "Sources", "build_assets", "ensure_assets"]
 
 PYODIDE_CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
 HASHED = "files"
 MANIFEST = "manifest.json"
+
+FIRST_PATHS = (
+    directory.PATH_REWARDED_SET,
+    f"{directory.PATH_MIXNODES}?page=0",
+    f"{directory.PATH_GATEWAYS}?page=0",
+    directory.PATH_KEY_ROTATION,
+    f"{directory.PATH_ALL_NODES}?page=0",
+    f"{directory.PATH_DESCRIBED}?page=0",
+)
+"""What a set-up asks the directory for; the worker asks while Python starts."""
 
 Log = Callable[[str], None]
 
@@ -112,6 +124,7 @@ def build_assets(
             "pyodide": sources.pyodide_version(),
             "pyodideInfo": sources.pyodide_lock()["info"],
             "sources": _digest(sources, distribution),
+            "directory": {"network": MAINNET_DIRECTORY, "paths": list(FIRST_PATHS)},
             "image": python.image.name,
             "providers": providers,
             "files": {name: _entry(path, stage) for name, path in sorted(files.items())},

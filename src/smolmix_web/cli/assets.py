@@ -4,14 +4,23 @@ server can host."""
 from __future__ import annotations
 
 import argparse
+import base64
+import hashlib
 import sys
 from pathlib import Path
 
 from smolmix_web.assets import build_assets
+from smolmix_web.cli.progress import ProgressLine
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to make or replace")
+    parser.add_argument(
+        "--no-compress",
+        dest="compress",
+        action="store_false",
+        help="leave out the .br and .gz files beside the others (making them takes a minute the first time)",
+    )
     add_distribution_argument(parser)
 
 
@@ -27,10 +36,27 @@ def add_distribution_argument(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(chosen: argparse.Namespace) -> int:
-    manifest = build_assets(chosen.out.absolute(), distribution=chosen.pyodide_dist, log=_say)
+    line = ProgressLine(enabled=sys.stderr.isatty())
+    try:
+        manifest = build_assets(
+            chosen.out.absolute(),
+            distribution=chosen.pyodide_dist,
+            compress=chosen.compress,
+            log=_say,
+            progress=lambda share, name: line.show(share, f"compressing: {name}"),
+        )
+    finally:
+        line.clear()
     size = sum(entry["size"] for entry in manifest["files"].values())
     print(f"{len(manifest['files'])} files, {size / 1e6:.1f} MB")
+    print(f"integrity of manifest.json: {_integrity(chosen.out)}")
     return 0
+
+
+def _integrity(folder: Path) -> str:
+    """For the option ``assetsIntegrity`` of a page that does not trust the server of the assets."""
+    digest = hashlib.sha256((folder / "manifest.json").read_bytes()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
 
 
 def _say(line: str) -> None:

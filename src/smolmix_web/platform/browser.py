@@ -11,6 +11,7 @@ import re
 import secrets
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import js
@@ -165,6 +166,22 @@ async def _outcome(request: Any) -> Any:
             proxy.destroy()
 
 
+def _no_early_answer(url: str) -> Any:
+    return None
+
+
+_take_early_answer: Callable[[str], Any] = _no_early_answer
+
+
+def use_early_answers(take: Callable[[str], Any]) -> None:
+    """Let :meth:`BrowserPlatform.http_get` look first among answers that were asked for during the boot.
+
+    ``take(url)`` gives the promise of a response, each once, or ``undefined``.
+    """
+    global _take_early_answer
+    _take_early_answer = take
+
+
 def accept_past_deadlines() -> None:
     """Let the running loop take deadlines that have just passed, as asyncio's own loops do.
 
@@ -215,7 +232,11 @@ class BrowserPlatform:
         }
         try:
             async with asyncio.timeout(timeout):
-                response = await js.fetch(url, to_js(init, dict_converter=js.Object.fromEntries))
+                early = _take_early_answer(url)
+                if early is not None:
+                    response = await early
+                else:
+                    response = await js.fetch(url, to_js(init, dict_converter=js.Object.fromEntries))
                 declared = response.headers.get("content-length")
                 if isinstance(declared, str) and declared.isdigit() and int(declared) > MAX_HTTP_BODY:
                     raise NetworkError(f"GET {url}: the answer is larger than {MAX_HTTP_BODY} bytes")
