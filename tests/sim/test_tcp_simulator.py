@@ -100,6 +100,58 @@ def test_eight_times_the_goodput_of_a_limited_stack() -> None:
     assert full.goodput >= 8 * limited.goodput
 
 
+def test_a_bulk_download_leaves_the_path_short_of_a_queue() -> None:
+    """What else goes through the tunnel waits in the same queue, so it must stay below half a round trip."""
+    sim = Simulator(Path(delay=0.15, jitter=0.03, rate=200.0), seed=1)
+    listener = sim.server.listen_tcp(None, 80)
+    client, server, got = sim.connect(), None, 0
+    waits = []
+    while sim.now < 40:
+        server = server or listener.accept()
+        if server is not None:
+            server.send(bytes(65_536), sim.now)
+        got += len(client.recv(1 << 20, sim.now))
+        if sim.now > 10:
+            waits.append(max(sim.back._free_at - sim.now, 0.0))
+        assert sim.step()
+    assert sum(waits) / len(waits) < 0.15
+    assert got >= 0.93 * 40 * 200 * 1_448
+
+
+def rates(sim: Simulator, seconds: int, changes: dict[int, dict[str, float]]) -> list[float]:
+    """Packets a second that a bulk download gets, second by second, while the path changes."""
+    listener = sim.server.listen_tcp(None, 80)
+    client, server, marks, got = sim.connect(), None, [], 0
+    for second in range(seconds):
+        sim.set_path(**changes.get(second, {}))
+        before = got
+        while True:
+            server = server or listener.accept()
+            if server is not None:
+                server.send(bytes(65_536), sim.now)
+            got += len(client.recv(1 << 20, sim.now))
+            if not sim.step(second + 1.0):
+                break
+        sim.now = max(sim.now, second + 1.0)
+        marks.append((got - before) / 1_448)
+    return marks
+
+
+def test_a_path_that_becomes_six_times_as_long_is_filled_again() -> None:
+    """A mixnet's round trip grows with its load; whoever goes on counting with the old one starves."""
+    sim = Simulator(Path(delay=0.1, jitter=0.03, rate=200.0), seed=1)
+    marks = rates(sim, 50, {10: {"delay": 0.6}})
+    assert sum(marks[4:10]) >= 0.9 * 6 * 200
+    assert sum(marks[22:50]) >= 0.9 * 28 * 200
+
+
+def test_a_path_that_becomes_slower_and_faster_is_followed() -> None:
+    sim = Simulator(Path(delay=0.1, jitter=0.03, rate=200.0), seed=1)
+    marks = rates(sim, 50, {10: {"rate": 50.0}, 25: {"rate": 200.0}})
+    assert sum(marks[12:25]) >= 0.75 * 13 * 50
+    assert sum(marks[35:50]) >= 0.85 * 15 * 200
+
+
 def test_flows_share_a_path_fairly() -> None:
     """Four downloads through one exit: the slowest gets at least half of its share."""
     sim = Simulator(Path(delay=0.3, jitter=0.03, loss=0.01, rate=400.0), seed=2)

@@ -43,6 +43,11 @@ class TcpOptions:
     user_timeout: float = 120.0
     """Data unacknowledged for so long ends the connection (RFC 5482; R2 of RFC 9293 is at least 100 s)."""
 
+    max_rto: float = 15.0
+    """Retransmission time-outs double up to this (Linux's ``TCP_RTO_MAX_MS``; RFC 6298 says 60 s or more).
+    What goes silent on a mixnet is a gateway or a node being replaced, seldom congestion, and every doubling
+    is time that is lost after it is back."""
+
     keepalive_idle: float | None = None
     """Idle seconds before the first probe; ``None`` is off (RFC 9293 MUST-25: off by default)."""
 

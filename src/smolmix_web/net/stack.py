@@ -520,12 +520,17 @@ class Stack:
             self._udp_any = None
 
     def counts(self) -> dict[str, int]:
-        """What is held now: connections, those of them that only wait out TIME-WAIT, and UDP sockets."""
-        waiting = sum(one.state is State.TIME_WAIT for one in self._connections.values())
+        """What is held now: connections, those of them that only wait out TIME-WAIT, and UDP sockets; bytes
+        that nobody has read yet, and bytes written that the peers have not acknowledged.
+        """
+        connections = self._connections.values()
+        waiting = sum(one.state is State.TIME_WAIT for one in connections)
         return {
-            "connections": len(self._connections) - waiting,
+            "connections": len(connections) - waiting,
             "timeWait": waiting,
             "udpSockets": sum(map(len, self._udp.values())),
+            "unread": sum(one.readable() for one in connections),
+            "unsent": sum(one.unsent for one in connections),
         }
 
     def send_control(self, packet: bytes) -> None:

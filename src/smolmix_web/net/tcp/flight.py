@@ -70,7 +70,7 @@ class Flight:
         self.mss = mss  # payload bytes a segment, options taken off
         self.sack_ok = False
         self.board = Scoreboard()
-        self.rtt = RttEstimator()
+        self.rtt = RttEstimator(options.max_rto)
         self.rack = Rack()
         self.rate = DeliveryRate()
         self.cc = create(options.congestion_control, mss, options.initial_window_segments)

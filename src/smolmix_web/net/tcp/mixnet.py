@@ -13,6 +13,9 @@ that rate, with enough in flight to keep the path busy. It differs from BBR in w
   samples of its round.
 * **Loss is ignored up to 20 % of a round.** Beyond that a queue overflows (or the path is hopeless), and the
   amount in flight is held to what got through, with a slow probe upward.
+* **A standing queue is paid back.** The highest of several noisy rates is a little too high, so a queue as
+  long as the round trip would build up, and every other request through the tunnel would wait in it. While
+  the mean of the last samples shows a queue, the pace is lowered.
 * **Extra window for acknowledgements that come in bunches**, since our receivers acknowledge only six times a
   round.
 
@@ -27,10 +30,11 @@ from enum import Enum
 
 from smolmix_web.net.tcp.congestion import INFINITE, AckSample, CongestionControl, register
 
-# Startup doubles the window every round trip, and triples it while it is small: with round trips of seconds
-# each counts, and 64 packets fit into any queue.
+# Startup triples the window every round trip while it is small (with round trips of seconds each counts),
+# then doubles it. 64 packets fit into any queue; beyond, the rate measured so far is a limit.
 _STARTUP_GAIN = 4.0
-_TRIPLE_SEGMENTS = 64
+_ANY_QUEUE_SEGMENTS = 64
+_TRIPLE_SEGMENTS = 256
 _CYCLE = (1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 _WINDOW_GAIN = 1.5
 _BANDWIDTH_ROUNDS = 10
@@ -43,8 +47,18 @@ _QUEUE_GROWTH = 1.5
 _QUEUE_SAMPLES = 24
 _MEAN_SAMPLES = 24
 _REFILL_GROWTH = 1.2
-_BASE_AGE = 60.0  # seconds for which the smallest mean round trip counts
+_BASE_AGE = 20.0  # seconds for which the smallest mean round trip counts without being seen again
+# How much longer than the base the mean of the last samples may be; beyond, the pace falls by as much, but
+# not below the drain gain.
+_QUEUE_BORNE = 1.2
+_DRAIN_GAIN = 0.75
+# Means so much longer than the base in so many rounds in a row, in spite of draining, may say that the path
+# has become longer. That must be found out while the rate from before is still remembered.
+_LONGER = 1.5
+_ABOVE_ROUNDS = 4
 _PROBE_GAIN = 0.7  # of the path's capacity while the round trip is measured anew
+_PROBE_SAMPLES = 12
+_PROBE_ROUNDS = 4
 _LOSS_LIMIT = 0.2
 _MIN_SEGMENTS = 4
 
@@ -63,23 +77,28 @@ class Mixnet(CongestionControl):
     name = "mixnet"
 
     __slots__ = (
+        "_above",
         "_base_at",
         "_base_known",
         "_ceiling",
         "_cycle",
         "_cycle_at",
         "_cycle_rate",
+        "_doubtful",
         "_extra",
         "_full_rate",
         "_full_rounds",
         "_held",
-        "_probe_until_round",
+        "_last_rate",
+        "_probe_from_round",
+        "_probe_rate",
         "_rates",
         "_recent",
         "_recent_count",
         "_round",
         "_round_acked",
         "_round_lost",
+        "_round_rate",
         "_round_samples",
         "_round_sum",
         "bandwidth",
@@ -94,6 +113,8 @@ class Mixnet(CongestionControl):
         self.base = 0.0
         self._base_at = 0.0
         self._base_known = False
+        self._above = 0  # means in a row that were much longer than the base
+        self._doubtful = False  # the base was not seen again for long
         self._rates: list[tuple[int, float]] = []  # (round, rate), rates falling
         self._round = 0
         self._round_sum = 0.0
@@ -107,7 +128,9 @@ class Mixnet(CongestionControl):
         self._cycle = 2
         self._cycle_at = 0.0
         self._cycle_rate = 0.0
-        self._probe_until_round = 0
+        self._probe_from_round = 0
+        self._probe_rate = 0.0  # delivered when the probe began
+        self._round_rate = self._last_rate = 0.0  # highest of this round, of the last one
         self._ceiling = INFINITE  # bytes in flight that the path's queue bore
         self._extra = 0  # bytes that recently arrived acknowledged in one bunch
         self._held: int | None = None  # window before a time-out
@@ -141,6 +164,8 @@ class Mixnet(CongestionControl):
             weight = min(count / min(self._recent_count, _QUEUE_SAMPLES), 1.0)
             self._recent += weight * (sample.rtt_sum / count - self._recent)
         rate = sample.delivery_rate
+        if rate > self._round_rate:
+            self._round_rate = rate
         if rate and (not sample.app_limited or rate >= self.bandwidth):
             rates = self._rates
             while rates and rates[-1][1] <= rate:
@@ -154,8 +179,9 @@ class Mixnet(CongestionControl):
         now = sample.now
         self._round += 1
         self._review_base(now)
-        if self.phase is not _Phase.PROBE_RTT or self._round >= self._probe_until_round:
+        if self.phase is not _Phase.PROBE_RTT:
             self._forget_old_rates()
+        self._last_rate, self._round_rate = self._round_rate, 0.0
         self._review_loss(sample)
         self._extra -= self._extra // 8
         if self.phase is _Phase.STARTUP:
@@ -169,15 +195,34 @@ class Mixnet(CongestionControl):
     def _review_base(self, now: float) -> None:
         """Take the mean over this round, or over several if they brought few samples."""
         count = self._round_samples
+        if self.phase is _Phase.PROBE_RTT:
+            self._review_probe(now)
+            return
         if count < _MEAN_SAMPLES and (self.base or not count):
             return
         mean = self._round_sum / count
         self._round_sum, self._round_samples = 0.0, 0
         # The first rounds are short of samples; their value only serves until there is a mean worth the name.
-        if not self._base_known or mean <= 1.05 * self.base or self.phase is _Phase.PROBE_RTT:
-            near = self._base_known and self.phase is not _Phase.PROBE_RTT and mean > self.base
-            self.base, self._base_at = (self.base if near else mean), now
+        if not self._base_known or mean <= self.base:
+            self.base = mean
+        if mean <= _QUEUE_BORNE * self.base:
+            self._base_at = now
+        self._doubtful = now - self._base_at > _BASE_AGE
+        self._above = self._above + 1 if mean > _LONGER * self.base and self.phase is _Phase.CRUISE else 0
         self._base_known = count >= _MEAN_SAMPLES
+
+    def _review_probe(self, now: float) -> None:
+        """The end of a round in which less was in flight than the path can hold."""
+        samples, total = self._round_samples, self._round_sum
+        if self._round <= self._probe_from_round:
+            self._round_sum, self._round_samples = 0.0, 0  # of what was in flight before
+        elif samples >= _PROBE_SAMPLES or (self._round >= self._probe_from_round + _PROBE_ROUNDS and samples):
+            mean = total / samples
+            # Else the queue was ours, and the rate that made it is soon forgotten.
+            self.base = mean if mean > _QUEUE_BORNE * self.base else min(mean, self.base)
+            self._round_sum, self._round_samples = 0.0, 0
+            self._base_at = now
+            self._cruise(now)
 
     def _forget_old_rates(self) -> None:
         rates = self._rates
@@ -210,23 +255,30 @@ class Mixnet(CongestionControl):
         ):
             self.phase = _Phase.DRAIN
         if self.phase is _Phase.DRAIN and sample.in_flight <= self.capacity:
-            self.phase, self._cycle, self._cycle_at = _Phase.CRUISE, 2, now
+            self._cruise(now)
         if self.phase is _Phase.CRUISE:
-            if now - self._base_at > _BASE_AGE and self.base:
-                self.phase = _Phase.PROBE_RTT
-                self._probe_until_round = self._round + 2
+            if self._above >= _ABOVE_ROUNDS or self._doubtful:
+                self.phase, self._above, self._doubtful = _Phase.PROBE_RTT, 0, False
+                self._probe_from_round = self._round + 1
+                self._probe_rate = min(
+                    max(self._last_rate, self._round_rate) or self.bandwidth, self.bandwidth
+                )
             elif now - self._cycle_at > self.base:
                 self._next_in_cycle(now)
-        elif self.phase is _Phase.PROBE_RTT and self._round >= self._probe_until_round:
-            self.phase, self._cycle, self._cycle_at = _Phase.CRUISE, 2, now
-            self._base_at = now
+
+    def _cruise(self, now: float) -> None:
+        """The queue is gone, so what samples said of it no longer counts."""
+        self.phase, self._cycle, self._cycle_at = _Phase.CRUISE, 2, now
+        self._cycle_rate = self.bandwidth
+        self._recent, self._recent_count = 0.0, 0
 
     def _next_in_cycle(self, now: float) -> None:
         self._cycle, self._cycle_at = (self._cycle + 1) % len(_CYCLE), now
-        if self._cycle == 0:
-            if self.bandwidth > _REFILL_GROWTH * self._cycle_rate > 0:
-                # The path has become faster than probing by quarters can follow (or startup ended too early).
-                self.phase, self._full_rate, self._full_rounds = _Phase.STARTUP, self.bandwidth, 0
+        if self.bandwidth > _REFILL_GROWTH * self._cycle_rate > 0:
+            # The path has become faster than probing by quarters can follow (or startup ended too early).
+            self.phase, self._full_rate, self._full_rounds = _Phase.STARTUP, self.bandwidth, 0
+            self._cycle_rate = self.bandwidth
+        elif self._cycle == 0:
             self._cycle_rate = self.bandwidth
 
     def _gain(self) -> float:
@@ -234,19 +286,23 @@ class Mixnet(CongestionControl):
             return 1 / _STARTUP_GAIN
         if self.phase is _Phase.PROBE_RTT:
             return 1.0
-        return _CYCLE[self._cycle]
+        gain = _CYCLE[self._cycle]
+        if gain < 1.0 or self._recent_count < _QUEUE_SAMPLES:
+            return gain
+        queue = self._recent / self.base - _QUEUE_BORNE
+        return max(1.0 - queue, _DRAIN_GAIN) if queue > 0 else gain
 
     def _set_window(self, sample: AckSample) -> None:
         self._held = None
         capacity = self.capacity
         if self.phase is _Phase.STARTUP:
             # Until the model stands, grow like slow start.
-            if self.window < _TRIPLE_SEGMENTS * self.mss:
-                self.window += 2 * sample.acked
-            elif self.window < _STARTUP_GAIN * capacity:
-                self.window += sample.acked
+            allowed = max(_STARTUP_GAIN * capacity, _ANY_QUEUE_SEGMENTS * self.mss)
+            if self.window < allowed:
+                triple = self.window < _TRIPLE_SEGMENTS * self.mss
+                self.window += 2 * sample.acked if triple else sample.acked
         elif self.phase is _Phase.PROBE_RTT:
-            self.window = int(_PROBE_GAIN * capacity)
+            self.window = int(_PROBE_GAIN * self._probe_rate * self.base)
         else:
             self.window = int(_WINDOW_GAIN * capacity) + self._extra
         self.window = max(min(self.window, self._ceiling), _MIN_SEGMENTS * self.mss)

@@ -19,6 +19,7 @@ class RttEstimator:
     __slots__ = (
         "_backoffs",
         "_base_rto",
+        "_maximum",
         "_minimum_at",
         "_sampled_at",
         "latest",
@@ -27,7 +28,8 @@ class RttEstimator:
         "variation",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, maximum: float = MAX_RTO) -> None:
+        self._maximum = maximum
         self.smoothed = 0.0
         self.variation = 0.0
         self.minimum = 0.0
@@ -39,7 +41,8 @@ class RttEstimator:
 
     @property
     def rto(self) -> float:
-        return min(self._base_rto * (1 << min(self._backoffs, 10)), MAX_RTO)
+        base = self._base_rto
+        return min(base * (1 << min(self._backoffs, 10)), max(base, self._maximum), MAX_RTO)
 
     @property
     def backoffs(self) -> int:
