@@ -42,7 +42,7 @@ def start(
         return await Tunnel.connect(options, platform=BrowserPlatform(), on_event=on_event)
 
     logging.getLogger("smolmix_web").addHandler(PageLogHandler(send))
-    handlers = Handlers(send, connect, references=_references)
+    handlers = Handlers(send, connect, gauges=_gauges)
 
     def receive(text: str, buffer: Any) -> None:
         handlers.receive(parse_message(text, take_bytes(buffer)))
@@ -51,9 +51,12 @@ def start(
     return create_proxy(receive)
 
 
-def _references() -> int:
-    """JavaScript objects that Python holds. Pyodide has no public way to count them."""
-    return int(pyodide_js._module._hiwire_num_refs())
+def _gauges() -> dict[str, int]:
+    """``references``: JavaScript objects that Python holds; ``memory``: bytes of WebAssembly memory, which
+    never shrinks. Pyodide has no public way to either.
+    """
+    module = pyodide_js._module
+    return {"references": int(module._hiwire_num_refs()), "memory": int(module.HEAPU8.length)}
 
 
 class LazyBrotli:

@@ -134,7 +134,7 @@ class Handlers:
     """Serves one page.
 
     ``post`` takes messages to it; ``connect`` makes the tunnel. While the tunnel is up, its counters go to
-    the page every ``stats_interval`` seconds. ``references`` counts the JavaScript objects that Python holds.
+    the page every ``stats_interval`` seconds. ``gauges`` adds numbers of the worker to them, by name.
     """
 
     def __init__(
@@ -143,10 +143,10 @@ class Handlers:
         connect: Connect,
         *,
         stats_interval: float = STATS_INTERVAL,
-        references: Callable[[], int] | None = None,
+        gauges: Callable[[], dict[str, int]] | None = None,
     ) -> None:
         self._post = post
-        self._references = references
+        self._gauges = gauges
         self._connect = connect
         self._stats_interval = stats_interval
         self._stats_task: asyncio.Task[None] | None = None
@@ -310,8 +310,8 @@ class Handlers:
 
     def _all_stats(self) -> dict[str, Any]:
         worker = {"tasks": len(asyncio.all_tasks())}
-        if self._references is not None:
-            worker["references"] = self._references()
+        if self._gauges is not None:
+            worker |= self._gauges()
         return self._open_tunnel().stats() | {"bridge": self.counters(), "worker": worker}
 
     def _open_tunnel(self) -> TunnelLike:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,8 @@ from smolmix_web.fetch.pool import Pool
 from smolmix_web.fetch.request import REDIRECT_STATUSES, FetchRequest, Origin, RedirectMode
 from smolmix_web.fetch.timeouts import FetchTimeouts, during, timed
 from smolmix_web.sockets.bytestream import ByteStream
+
+logger = logging.getLogger("smolmix_web.fetch")
 
 MAX_DRAIN = 64 * 1024
 """Bytes of a redirect's body read away to keep the connection; beyond, a new one is cheaper."""
@@ -230,10 +233,13 @@ class FetchClient:
         except TimeoutError as error:
             self.stats.failures += 1
             raise _total_ran_out(error, total, timeouts) from error
-        except BaseException:
+        except BaseException as error:
             self.stats.failures += 1
+            logger.debug("%s %s: %s", request.method, request.origin.authority, type(error).__name__)
             raise
         self.stats.responses += 1
+        # Not the path: addresses of pages hold names and tokens.
+        logger.debug("%s %s: %d", request.method, request.origin.authority, response.status)
         return response
 
     async def _follow(

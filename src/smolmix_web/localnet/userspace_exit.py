@@ -293,6 +293,11 @@ class UserspaceExit:
             counts["udp_flows"] += len(client.udp)
         return dict(counts)
 
+    def held(self) -> int:
+        """Bytes of TCP connections on their way between the two halves, over all clients."""
+        relays = (relay for client in self._clients.values() for relay in client.relays.values())
+        return sum(relay.held() for relay in relays)
+
     # --- for the clients ---
 
     def mark(self, client: _Client) -> None:

@@ -92,6 +92,16 @@ class TcpRelay(asyncio.BufferedProtocol):
         self._reset_server()
         self._finish()
 
+    def held(self) -> int:
+        """Bytes on their way between the two halves, in either direction."""
+        transport = self._transport
+        return (
+            self.connection.readable()
+            + self.connection.unsent
+            + len(self._pending)
+            + (transport.get_write_buffer_size() if transport is not None else 0)
+        )
+
     # --- the client's half ---
 
     @property

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -21,6 +22,8 @@ from smolmix_web.resolve.errors import NameNotFound, NoAddress, ResolutionFailed
 from smolmix_web.resolve.message import RecordType, parse_name
 from smolmix_web.resolve.servers import Datagrams, Servers
 from smolmix_web.sockets.bytestream import ByteStream
+
+logger = logging.getLogger("smolmix_web.resolve")
 
 GRACE = 2.0
 """Seconds that IPv4 gets once IPv6 is known, and one family once the other is known where all are wanted."""
@@ -204,11 +207,14 @@ class Candidates:
                 if not preferred.done():
                     await asyncio.wait({preferred}, timeout=GRACE)
                 self._given = preferred if self._addresses(preferred) else found
-                return self._addresses(self._given)
+                addresses = self._addresses(self._given)
+                logger.debug("%s: %d addresses", self._host, len(addresses))
+                return addresses
             pending = [task for task in self._tasks if not task.done()]
             if not pending:
                 raise self._problem()
             await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        logger.debug("%s: no such name", self._host)
         raise NameNotFound(f"{self._host}: no such name")
 
     async def rest(self, grace: float | None = None) -> tuple[Address, ...]:

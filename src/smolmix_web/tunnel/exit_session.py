@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -32,6 +33,10 @@ from smolmix_web.tls.stream import TlsStream
 from smolmix_web.tls.stream import wrap as wrap_tls
 from smolmix_web.tls.tickets import TicketStore
 from smolmix_web.tunnel.timing import deadline
+
+# What happens in the layers below is told here, where it is known what for.
+tls_logger = logging.getLogger("smolmix_web.tls")
+tcp_logger = logging.getLogger("smolmix_web.net")
 
 
 @dataclass(slots=True)
@@ -161,9 +166,11 @@ class ExitSession:
             return tuple(one.address for one in await candidates.rest())
 
         async with deadline(f"connect to {where}", timeout):
-            return await first_to_connect(
+            stream = await first_to_connect(
                 [one.address for one in first], rest(), connect, lambda stream: stream.abort()
             )
+        tcp_logger.debug("connected to %s", where)
+        return stream
 
     async def secure(
         self,
@@ -195,6 +202,9 @@ class ExitSession:
                 )
         self.tls_stats.handshakes += 1
         self.tls_stats.resumed += secured.info.resumed
+        suite = secured.info.cipher_suite.name
+        how = ", resumed" if secured.info.resumed else ""
+        tls_logger.debug("%s: %s, %s%s", host, secured.info.version.name, suite, how)
         return secured
 
     def open_udp(self) -> UdpSocket:

@@ -50,6 +50,7 @@ from smolmix_web.tunnel.events import (
 from smolmix_web.tunnel.exit_session import ExitSession, make_stack
 from smolmix_web.tunnel.exits import ExitFinder
 from smolmix_web.tunnel.mix_client import MixClient, numbers
+from smolmix_web.tunnel.option_checks import check_options
 from smolmix_web.tunnel.timing import TunnelTiming, deadline
 from smolmix_web.tunnel.uplink import UplinkConfig
 from smolmix_web.websocket import WebSocketClient, WebSocketRequest, WebSocketSettings
@@ -79,6 +80,7 @@ class Tunnel:
         uplink: UplinkConfig | None = None,
     ) -> None:
         """Use :meth:`connect`."""
+        check_options(options)
         self.options = options
         self._uplink = uplink or UplinkConfig()
         self.timing = timing or TunnelTiming()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -33,6 +34,8 @@ from smolmix_web.websocket.handshake import upgrade
 from smolmix_web.websocket.inbox import Assembly, Inbox
 from smolmix_web.websocket.request import WebSocketRequest
 from smolmix_web.websocket.settings import WebSocketSettings
+
+logger = logging.getLogger("smolmix_web.websocket")
 
 READ_SIZE = 64 * 1024
 WRITE_SIZE = 64 * 1024
@@ -122,6 +125,7 @@ class WebSocketClient:
             raise
         client.protocol, client.extensions = agreed.protocol, agreed.extensions
         client.handshake_headers = agreed.headers
+        logger.debug("open to %s", request.origin.authority)
         client._spawn(client._read(agreed.events), "websocket-reader")
         if settings.ping_interval is not None:
             client._spawn(client._keep_alive(settings.ping_interval), "websocket-pinger")
@@ -283,6 +287,7 @@ class WebSocketClient:
             call(self)
 
     async def _finish(self) -> None:
+        logger.debug("closed with %d", self.close_code)
         self._tell_over()
         self._stop_tasks()
         if self.was_clean:
