@@ -15,6 +15,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 ORDER = (
     "sphinx",
+    "localnet",
     "network",
     "packets",
     "net",

@@ -1,4 +1,4 @@
-"""What a user waits for, over the local network: time to ready, a small GET, a large download.
+"""What a user waits for, over the local network: time to ready by stage, a small GET, a megabyte both ways.
 
 The network runs in a process of its own, as on a user's machine; every hop is real. Two rows: mixing delays
 of 0 without pacing (what the software costs), and the official defaults (what the anonymity costs: 15 ms mean
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import statistics
 import sys
@@ -19,7 +20,7 @@ from typing import Any
 from smolmix_web.nym.config import ClientConfig
 from smolmix_web.options import TunnelOptions
 from smolmix_web.platform.native import NativePlatform
-from smolmix_web.tunnel import Tunnel
+from smolmix_web.tunnel import Progress, Tunnel, TunnelEvent
 
 NO_DELAYS = ClientConfig(
     average_packet_delay=0.0, average_ack_delay=0.0, disable_poisson=True, disable_cover=True, fill_surbs=True
@@ -61,28 +62,61 @@ async def measure_row(network: dict[str, Any], traffic: ClientConfig, megabytes:
         preferred_gateway=network["nodes"]["entry"]["identity"],
         trust_anchors=network["trustAnchors"],
     )
+    begun: dict[str, float] = {}
+
+    def note(event: TunnelEvent) -> None:
+        if isinstance(event, Progress):
+            begun.setdefault(event.stage, time.perf_counter())
+
     started = time.perf_counter()
-    async with await Tunnel.connect(options, platform=NativePlatform(), traffic=traffic) as tunnel:
+    async with await Tunnel.connect(
+        options, platform=NativePlatform(), traffic=traffic, on_event=note
+    ) as tunnel:
         ready = time.perf_counter() - started
         gets = [await timed_get(tunnel, "http://web.test/bytes/1000") for _ in range(11)]
         secure = await timed_get(tunnel, "https://web.test/bytes/1000")
+        before = packets(tunnel)
         download = await timed_get(tunnel, f"http://web.test/bytes/{megabytes * 1_000_000}")
-        sent = tunnel.stats()["nym"]
+        between = packets(tunnel)
+        upload = await timed_post(tunnel, bytes(megabytes * 1_000_000))
+        after = packets(tunnel)
+    stages = list(begun)
     return {
         "time to ready, s": ready,
+        **{
+            f"of it: {stage}, s": begun[following] - begun[stage]
+            for stage, following in itertools.pairwise(stages)
+        },
         "first GET (DNS, TCP, HTTP), s": gets[0],
         "GET on a warm connection, s (median of 10)": statistics.median(gets[1:]),
         "first HTTPS GET (DNS, TCP, TLS 1.3, HTTP), s": secure,
         f"{megabytes} MB download, s": download,
         "download, KB/s": megabytes * 1000 / download,
-        "packets sent": float(sent["realSent"]),
-        "cover packets sent": float(sent["coverSent"]),
+        "packets sent per MB downloaded": (between[0] - before[0]) / megabytes,
+        "packets received per MB downloaded": (between[1] - before[1]) / megabytes,
+        f"{megabytes} MB upload, s": upload,
+        "upload, KB/s": megabytes * 1000 / upload,
+        "packets sent per MB uploaded": (after[0] - between[0]) / megabytes,
+        "packets received per MB uploaded": (after[1] - between[1]) / megabytes,
     }
+
+
+def packets(tunnel: Tunnel) -> tuple[int, int]:
+    """Mixnet packets with data of ours so far: sent (retransmissions included), received."""
+    stats = tunnel.stats()["nym"]
+    return stats["realSent"], stats["fragmentsReceived"]
 
 
 async def timed_get(tunnel: Tunnel, url: str) -> float:
     started = time.perf_counter()
     response = await tunnel.fetch(url)
+    await response.read()
+    return time.perf_counter() - started
+
+
+async def timed_post(tunnel: Tunnel, body: bytes) -> float:
+    started = time.perf_counter()
+    response = await tunnel.fetch("http://web.test/echo", method="POST", body=body)
     await response.read()
     return time.perf_counter() - started
 
