@@ -1,4 +1,5 @@
-"""A tunnel for code without ``async``: the event loop runs in a thread of its own.
+"""A tunnel for code without ``async``: the event loop runs in a thread of its own, or, under Pyodide, in the
+pauses of WebAssembly.
 
 ::
 
@@ -6,16 +7,17 @@
         response = tunnel.fetch("https://example.com/")
         print(response.status, response.read())
 
-Not for Pyodide, which has no threads.
+Under Pyodide it needs a browser that can suspend WebAssembly (:mod:`smolmix_web.platform.suspend`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from smolmix_web.errors import TunnelClosed
 from smolmix_web.fetch import FetchResponse
@@ -26,6 +28,16 @@ from smolmix_web.tunnel import Tunnel, TunnelState
 from smolmix_web.tunnel.events import Observer
 
 _T = TypeVar("_T")
+
+
+class Runner(Protocol):
+    """Waits for coroutines."""
+
+    def run(self, work: Coroutine[Any, Any, _T]) -> _T: ...
+
+    def stop(self) -> None:
+        """Idempotent; ``run`` raises :class:`~smolmix_web.errors.TunnelClosed` from now on."""
+        ...
 
 
 class LoopThread:
@@ -74,6 +86,25 @@ class LoopThread:
         await self._loop.shutdown_default_executor()
 
 
+class PausingRunner:
+    """Pyodide: the page's own event loop goes on while Python waits."""
+
+    def __init__(self) -> None:
+        self._stopped = False
+
+    def run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """:raises LocalProtocolError: Python cannot wait here. :raises TunnelClosed: after :meth:`stop`."""
+        from smolmix_web.platform.suspend import run_sync
+
+        if self._stopped:
+            work.close()
+            raise TunnelClosed("the tunnel is closed")
+        return run_sync(work)
+
+    def stop(self) -> None:
+        self._stopped = True
+
+
 class BlockingTunnel:
     """A :class:`~smolmix_web.tunnel.Tunnel` whose calls wait.
 
@@ -82,9 +113,9 @@ class BlockingTunnel:
     May be used from any number of threads at once; a context manager closes it.
     """
 
-    def __init__(self, thread: LoopThread, tunnel: Tunnel) -> None:
+    def __init__(self, runner: Runner, tunnel: Tunnel) -> None:
         """Use :meth:`connect`."""
-        self._thread = thread
+        self._runner = runner
         self.tunnel = tunnel
         """The tunnel itself, for :meth:`run`; its methods belong to the loop's thread."""
 
@@ -102,21 +133,21 @@ class BlockingTunnel:
 
         Otherwise as :meth:`Tunnel.connect <smolmix_web.tunnel.Tunnel.connect>`.
         """
-        thread = LoopThread("smolmix-tunnel")
+        runner: Runner = PausingRunner() if sys.platform == "emscripten" else LoopThread("smolmix-tunnel")
         try:
-            tunnel = thread.run(Tunnel.connect(options, platform=platform, on_event=on_event))
+            tunnel = runner.run(Tunnel.connect(options, platform=platform, on_event=on_event))
         except BaseException:
-            thread.stop()
+            runner.stop()
             raise
-        return cls(thread, tunnel)
+        return cls(runner, tunnel)
 
     def close(self) -> None:
         """Shut the tunnel down and end its thread. Idempotent."""
         try:
-            self._thread.run(self.tunnel.aclose())
+            self._runner.run(self.tunnel.aclose())
         except TunnelClosed:
             return
-        self._thread.stop()
+        self._runner.stop()
 
     def __enter__(self) -> BlockingTunnel:
         return self
@@ -128,7 +159,7 @@ class BlockingTunnel:
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """The result of a coroutine, such as ``tunnel.run(tunnel.tunnel.open_websocket(url))``."""
-        return self._thread.run(work)
+        return self._runner.run(work)
 
     @property
     def state(self) -> TunnelState:
@@ -200,8 +231,14 @@ class BlockingResponse:
 
 
 async def pieces_of(body: Iterable[bytes]) -> AsyncIterator[bytes]:
-    """``body``, read in a worker thread, because it may wait for whatever it likes."""
+    """``body``, read in a worker thread, because it may wait for whatever it likes (Pyodide has none)."""
     iterator = iter(body)
-    while (piece := await asyncio.to_thread(next, iterator, None)) is not None:
+    while True:
+        if sys.platform == "emscripten":
+            piece = next(iterator, None)
+        else:
+            piece = await asyncio.to_thread(next, iterator, None)
+        if piece is None:
+            return
         if piece:
             yield bytes(piece)
