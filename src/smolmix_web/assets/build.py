@@ -32,6 +32,8 @@ from typing import Any
 from smolmix_web import __version__
 from smolmix_web.assets.archives import build_python_parts
 from smolmix_web.assets.compress import Progress, add_compressed
+from smolmix_web.assets.licences import FILE as LICENCES
+from smolmix_web.assets.licences import third_party_licences
 from smolmix_web.assets.pyodide_dist import find_cryptography
 from smolmix_web.assets.sources import BUNDLES, AssetError, Sources, sha256
 from smolmix_web.assets.wheels import download_pure_wheels, pack_own_wheel
@@ -112,6 +114,9 @@ def build_assets(
         wheels = [pack_own_wheel(sources, Path(temporary))]
         wheels += download_pure_wheels(sources, cache / "wheels")
         found = find_cryptography(sources, distribution, cache / "pyodide-dist", log)
+        licences = stage / LICENCES
+        licences.write_text(third_party_licences(sources, [*wheels[1:], *found]))
+        files[licences.name] = licences
         log("compiling Python, and taking its memory image")
         python = build_python_parts(sources, wheels, found)
         files |= {path.name: _store(path, stage / HASHED) for path in parts + python.files()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -16,6 +17,7 @@ import pytest
 from smolmix_web.assets import AssetError, Sources, build_assets
 from smolmix_web.assets.archives import PythonParts
 from smolmix_web.assets.build import _built_digest, _digest
+from smolmix_web.assets.licences import third_party_licences
 from smolmix_web.assets.wheels import pack_own_wheel, parse_pins
 
 CHECKOUT = Path(__file__).parents[3]
@@ -93,6 +95,7 @@ def no_downloads(monkeypatch: pytest.MonkeyPatch, checkout: Sources) -> None:
         return parts
 
     monkeypatch.setattr("smolmix_web.assets.build.build_python_parts", build_parts)
+    monkeypatch.setattr("smolmix_web.assets.build.third_party_licences", lambda sources, wheels: "licences")
 
 
 def distribution(folder: Path, files: dict[str, bytes], own_lock: dict[str, Any] | None = None) -> str:
@@ -228,3 +231,41 @@ def test_a_file_whose_name_has_its_hash_changes_its_name_with_its_content(checko
     assert after["pyodide.asm.wasm"]["path"] == before["pyodide.asm.wasm"]["path"]
     # Entry points keep theirs.
     assert after["worker.js"]["path"] == "worker.js"
+
+
+def test_licences_of_everything_bundled_are_listed(tmp_path):
+    """Against what is really in the bundles: esbuild names every package in its own list."""
+    sources = Sources(CHECKOUT)
+    if not (CHECKOUT / "node_modules" / "esbuild").is_dir():
+        pytest.skip("needs the packages of `npm ci`")
+    wheel = tmp_path / "other-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(
+            "other-1.0.dist-info/METADATA", "Name: other\nVersion: 1.0\nLicense-Expression: MIT\n\nx"
+        )
+        archive.writestr("other-1.0.dist-info/licenses/LICENSE", "Copyright of the others")
+    text = third_party_licences(sources, [wheel])
+    assert "other 1.0\nLicence: MIT\n\nCopyright of the others" in text
+    assert f"Pyodide {sources.pyodide_version()}" in text
+    for bundle, entry in [("crypto", "npm-crypto.js"), ("brotli", "npm-brotli.js")]:
+        metafile = tmp_path / f"{bundle}.json"
+        command = [
+            str(CHECKOUT / "node_modules" / ".bin" / "esbuild"),
+            f"worker/{bundle}/{entry}",
+            "--bundle",
+        ]
+        options = [
+            "--loader:.wasm=binary",
+            "--format=esm",
+            f"--metafile={metafile}",
+            f"--outfile={tmp_path / 'x.js'}",
+        ]
+        subprocess.run([*command, *options], cwd=CHECKOUT, check=True, capture_output=True)
+        packages = {
+            match[1]
+            for path in json.loads(metafile.read_text())["inputs"]
+            if (match := re.match(r"node_modules/((?:@[^/]+/)?[^/]+)/", path))
+        }
+        assert packages
+        for package in packages:
+            assert re.search(rf"^{re.escape(package)} [0-9.]+\nLicence: \S", text, re.MULTILINE), package
