@@ -1,6 +1,6 @@
 """The worker's providers, where they really run: Pyodide. Same vectors and promises as on CPython.
 
-``cryptography`` is tried when SMOLMIX_PYODIDE_WHEELS names a folder with Pyodide's wheels of cryptography,
+``cryptography`` is tried when SMOLMIX_PYODIDE_DIST names a folder with Pyodide's wheels of cryptography,
 cffi and pycparser.
 """
 
@@ -42,9 +42,9 @@ def run(*command: str) -> Any:
 def provider_arguments(provider: str) -> list[str]:
     if provider == "npm":
         return ["npm"]
-    wheels = os.environ.get("SMOLMIX_PYODIDE_WHEELS")
-    if not wheels:
-        pytest.skip("SMOLMIX_PYODIDE_WHEELS is not set")
+    wheels = os.environ.get("SMOLMIX_PYODIDE_DIST")
+    if not wheels or not Path(wheels).is_dir():
+        pytest.skip("SMOLMIX_PYODIDE_DIST names no folder")
     return ["cryptography", wheels]
 
 

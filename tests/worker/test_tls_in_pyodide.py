@@ -1,7 +1,7 @@
 """The TLS engine where it really runs: Pyodide, on the worker's providers.
 
 The same verdicts on certificates as on CPython, and the same bytes in a recorded session. ``cryptography`` is
-tried when SMOLMIX_PYODIDE_WHEELS names a folder with Pyodide's wheels of cryptography, cffi and pycparser.
+tried when SMOLMIX_PYODIDE_DIST names a folder with Pyodide's wheels of cryptography, cffi and pycparser.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def run(provider: str, *task: str) -> Any:
         pytest.skip("needs node, and the packages of `npm ci`")
     arguments = [provider]
     if provider == "cryptography":
-        wheels = os.environ.get("SMOLMIX_PYODIDE_WHEELS")
-        if not wheels:
-            pytest.skip("SMOLMIX_PYODIDE_WHEELS is not set")
+        wheels = os.environ.get("SMOLMIX_PYODIDE_DIST")
+        if not wheels or not Path(wheels).is_dir():
+            pytest.skip("SMOLMIX_PYODIDE_DIST names no folder")
         arguments.append(wheels)
     subprocess.run([npm, "run", "--silent", "build:crypto"], cwd=ROOT, check=True, capture_output=True)
     command = [node, str(SCRIPT), *arguments, *task]

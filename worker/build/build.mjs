@@ -78,8 +78,9 @@ library.trim("/tmp/all.zip", "/tmp/packages.zip", ("smolmix_web/tls/roots.pem", 
   for (const name of names) writeFileSync(join(out, name), python.FS.readFile(`/tmp/${name}`));
 }
 
-/** Entropy and time are constants in this process from now on. */
+/** Entropy and time are constants in this process from now on, and Python is not told how it was called. */
 function freezeTheWorld() {
+  process.argv.splice(1);
   nodeCrypto.randomFillSync = (/** @type {any} */ view) => view.fill(0);
   globalThis.crypto.getRandomValues = (/** @type {any} */ view) => view.fill(0);
   Math.random = () => 0.5;
