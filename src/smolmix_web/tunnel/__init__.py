@@ -7,11 +7,13 @@ from smolmix_web.tunnel.facade import Tunnel
 from smolmix_web.tunnel.keystore import StorageError
 from smolmix_web.tunnel.messages import MixMessage
 from smolmix_web.tunnel.mix_client import MixClient
+from smolmix_web.tunnel.payload import MixPayload, decode_payload, encode_payload
 from smolmix_web.tunnel.timing import TunnelTiming
 
 __all__ = [
     "MixClient",
     "MixMessage",
+    "MixPayload",
     "Progress",
     "StateChange",
     "StorageError",
@@ -19,4 +21,6 @@ __all__ = [
     "TunnelEvent",
     "TunnelState",
     "TunnelTiming",
+    "decode_payload",
+    "encode_payload",
 ]
