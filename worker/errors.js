@@ -26,15 +26,14 @@ export class MixError extends Error {
 }
 
 /**
- * The error with which `mixFetch` rejects, shaped as `fetch` shapes it: `TypeError` for everything but time-outs
- * and aborts, with the tunnel's own error as `cause`.
+ * The error with which `mixFetch` rejects, shaped as `fetch` shapes it: `TypeError` for everything but time-outs, with
+ * the tunnel's own error as `cause`. (Whoever aborts gets the reason of its own signal.)
  *
  * @param {unknown} error
  * @returns {Error}
  */
 export function fetchError(error) {
   if (!(error instanceof MixError)) return /** @type {Error} */ (error);
-  if (error.code === 'ABORTED') return new DOMException(error.message, 'AbortError');
   if (error.code === 'TIMEOUT') {
     const timeout = new DOMException(error.message, 'TimeoutError');
     Object.defineProperty(timeout, 'cause', { value: error, configurable: true });

@@ -11,6 +11,7 @@ import { transferList } from './protocol.js';
 
 /** @typedef {Exclude<keyof ToWorkerMap, 'upload' | 'abort'>} RequestKind */
 
+/** One worker, seen from the page. */
 export class WorkerLink {
   #nextId = 1;
   /** @type {Map<number, {resolve: (value: any) => void, reject: (error: Error) => void}>} */
@@ -56,8 +57,9 @@ export class WorkerLink {
         reject(this.#ended);
         return;
       }
-      this.#pending.set(id, { resolve, reject });
+      // First, because what cannot be cloned throws.
       this.#post(/** @type {ToWorker} */ (/** @type {unknown} */ ({ kind, id, ...fields })));
+      this.#pending.set(id, { resolve, reject });
     });
     return Object.assign(promise, { id });
   }
@@ -69,20 +71,19 @@ export class WorkerLink {
   }
 
   /**
-   * Serves the streamed body of fetch `target` from `stream` as the worker asks for it.
+   * Serves the streamed body of fetch `target` as the worker asks for it.
    *
    * @param {number} target
-   * @param {ReadableStream<Uint8Array>} stream
+   * @param {ReadableStreamDefaultReader<unknown>} reader
    * @returns {(reason: unknown) => void} gives the stream up
    */
-  serveUpload(target, stream) {
-    const reader = stream.getReader();
+  serveUpload(target, reader) {
     /** @param {Uint8Array | null} chunk @param {string | null} error */
     const answer = (chunk, error) => {
       if (!this.#uploads.has(target) || this.#ended) return;
       if (chunk === null) this.#uploads.delete(target);
-      const whole = chunk && chunk.byteLength === chunk.buffer.byteLength;
-      const data = chunk && /** @type {ArrayBuffer} */ (whole ? chunk.buffer : chunk.slice().buffer);
+      // A copy: the page may go on using its buffer.
+      const data = chunk && /** @type {ArrayBuffer} */ (chunk.slice().buffer);
       this.#post({ kind: 'upload', target, data, error });
     };
     this.#uploads.set(target, () => {

@@ -16,8 +16,9 @@ const FRAMING = ['connection', 'content-length', 'keep-alive', 'te', 'trailer', 
 /**
  * @typedef {object} PreparedRequest
  * @property {FetchFields} fields
- * @property {ReadableStream<Uint8Array> | null} stream the body, where it is streamed
+ * @property {ReadableStreamDefaultReader<unknown> | null} body where it is streamed
  * @property {AbortSignal | null} signal
+ * @property {string} integrity empty: nothing is checked
  */
 
 /**
@@ -30,21 +31,30 @@ const FRAMING = ['connection', 'content-length', 'keep-alive', 'te', 'trailer', 
  * @throws {TypeError} naming the argument that is not acceptable
  */
 export async function prepareRequest(input, init) {
+  if (typeof init !== 'object') throw new TypeError('init: an object is wanted');
   const request = input instanceof Request ? input : null;
   const url = parseUrl(request ? request.url : String(input));
-  const method = parseMethod(init.method ?? request?.method ?? 'GET');
+  const method = parseMethod(String(init.method ?? request?.method ?? 'GET'));
   const headers = new Headers(init.headers ?? request?.headers);
   const redirect = init.redirect ?? request?.redirect ?? 'follow';
   if (!REDIRECTS.includes(redirect)) {
     throw new TypeError(`redirect: '${redirect}' is not one of ${REDIRECTS.join(', ')}`);
   }
+  const maxRedirects = parseCount('maxRedirects', init.maxRedirects, 0, 255);
+  const timeout = parseCount('timeout', init.timeout, 1, 2 ** 32 - 1);
+  const timeouts = parseLimits(init.timeouts);
+  const credentials = parseCredentials(init.credentials ?? request?.credentials ?? 'same-origin');
+  const signal = parseSignal(init.signal !== undefined ? init.signal : (request?.signal ?? null));
   const own = init.body ?? null;
   if ((own ?? request?.body ?? null) !== null && (method === 'GET' || method === 'HEAD')) {
     throw new TypeError(`body: a ${method} request cannot have one`);
   }
-  const { body, stream, type } = own === null && request ? await takeBody(request) : await extractBody(own);
+  // A stream belongs to us from now on, not only after the next turn, as with `fetch`.
+  const { body, reader, type } =
+    own instanceof ReadableStream
+      ? lockStream(own)
+      : await (own === null && request ? takeBody(request) : extractBody(own));
   if (type && !headers.has('content-type')) headers.set('content-type', type);
-  const signal = init.signal !== undefined ? init.signal : (request?.signal ?? null);
   return {
     fields: {
       url,
@@ -52,14 +62,22 @@ export async function prepareRequest(input, init) {
       headers: [...headers].filter(([name]) => !FRAMING.includes(name)),
       body,
       redirect,
-      maxRedirects: parseCount('maxRedirects', init.maxRedirects, 0, 255),
-      timeout: parseCount('timeout', init.timeout, 1, 2 ** 32 - 1),
-      timeouts: parseLimits(init.timeouts),
-      credentials: parseCredentials(init.credentials ?? request?.credentials ?? 'same-origin'),
+      maxRedirects,
+      timeout,
+      timeouts,
+      credentials,
     },
-    stream,
-    signal: signal ?? null,
+    body: reader,
+    signal,
+    integrity: String(init.integrity ?? request?.integrity ?? ''),
   };
+}
+
+/** @param {unknown} signal @returns {AbortSignal | null} */
+export function parseSignal(signal) {
+  if (signal === undefined || signal === null) return null;
+  if (!(signal instanceof AbortSignal)) throw new TypeError('signal: an AbortSignal is wanted');
+  return signal;
 }
 
 /** @param {string} text */
@@ -96,10 +114,20 @@ function parseCredentials(credentials) {
   return credentials !== 'omit';
 }
 
-/** @param {MixFetchInit['timeouts']} limits @returns {Record<string, number | null | undefined> | null} */
+/**
+ * Python knows the names and what is too little.
+ *
+ * @param {object | null | undefined} limits
+ * @returns {Record<string, number | null | undefined> | null}
+ */
 export function parseLimits(limits) {
   if (limits === undefined || limits === null) return null;
   if (typeof limits !== 'object') throw new TypeError('timeouts: an object with milliseconds by phase is wanted');
+  for (const [name, value] of Object.entries(limits)) {
+    if (value !== undefined && value !== null && typeof value !== 'number') {
+      throw new TypeError(`timeouts.${name}: a number of milliseconds is wanted, not '${String(value)}'`);
+    }
+  }
   return { ...limits };
 }
 
@@ -128,7 +156,7 @@ const WHOLE_PATIENCE = 50;
  * comes slowly, or is large, must not be waited for.
  *
  * @param {Request} request
- * @returns {ReturnType<typeof extractBody>}
+ * @returns {Promise<Extracted>}
  */
 async function takeBody(request) {
   if (request.bodyUsed) throw new TypeError('body: that of the Request has been used already');
@@ -141,7 +169,7 @@ async function takeBody(request) {
   for (let size = 0; ; ) {
     next = reader.read();
     const part = await Promise.race([next, pause(WHOLE_PATIENCE)]);
-    if (part?.done) return { body: await new Blob(parts).arrayBuffer(), stream: null, type: null };
+    if (part?.done) return { body: await new Blob(parts).arrayBuffer(), reader: null, type: null };
     if (!part || (size += part.value.byteLength) > WHOLE_BYTES) break;
     parts.push(part.value);
   }
@@ -156,25 +184,35 @@ async function takeBody(request) {
     },
     cancel: (reason) => reader.cancel(reason),
   });
-  return { body: 'stream', stream: rest, type: null };
+  return { body: 'stream', reader: rest.getReader(), type: null };
 }
 
 /** @param {number} milliseconds @returns {Promise<undefined>} */
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /**
- * A body of known content is read here (it is in memory already, or a Blob); only streams are streamed.
- * `Response` does the conversion, with the content type that belongs to each kind.
+ * A request's body, and the content type that belongs to its kind.
+ *
+ * @typedef {object} Extracted
+ * @property {ArrayBuffer | 'stream' | null} body
+ * @property {ReadableStreamDefaultReader<unknown> | null} reader of a stream
+ * @property {string | null} type
+ */
+
+/** @param {ReadableStream} stream @returns {Extracted} */
+function lockStream(stream) {
+  if (stream.locked) throw new TypeError('body: the stream is locked');
+  return { body: 'stream', reader: stream.getReader(), type: null };
+}
+
+/**
+ * A body of known content is read here: it is in memory already, or a Blob. `Response` knows how.
  *
  * @param {BodyInit | null} given
- * @returns {Promise<{body: ArrayBuffer | 'stream' | null, stream: ReadableStream<Uint8Array> | null, type: string | null}>}
+ * @returns {Promise<Extracted>}
  */
 async function extractBody(given) {
-  if (given === null) return { body: null, stream: null, type: null };
-  if (given instanceof ReadableStream) {
-    if (given.locked) throw new TypeError('body: the stream is locked');
-    return { body: 'stream', stream: given, type: null };
-  }
+  if (given === null) return { body: null, reader: null, type: null };
   const converted = new Response(given);
-  return { body: await converted.arrayBuffer(), stream: null, type: converted.headers.get('content-type') };
+  return { body: await converted.arrayBuffer(), reader: null, type: converted.headers.get('content-type') };
 }

@@ -39,13 +39,23 @@ const forgotten = new FinalizationRegistry((/** @type {() => void} */ release) =
 export function makeResponse(link, id, head, signal, done) {
   const body = head.body ? makeBody(link, id, signal, done) : null;
   if (!body) done();
-  const response = shape(body, head);
-  timings.set(response, head.timings);
-  return response;
+  return shape(body, head);
 }
 
-/** @type {WeakMap<Response, MixTimings>} */
-const timings = new WeakMap();
+/** What responses of `mixFetch` were made of; their copies have none. @type {WeakMap<Response, ResponseHead>} */
+const heads = new WeakMap();
+
+/**
+ * The same response with another body, of which it was read.
+ *
+ * @param {Response} response of `makeResponse`
+ * @param {ArrayBuffer} body
+ * @returns {Response}
+ */
+export function withBody(response, body) {
+  const head = /** @type {ResponseHead} */ (heads.get(response));
+  return shape(head.body ? body : null, head);
+}
 
 /**
  * Where the time went until the head of a response was there.
@@ -54,8 +64,8 @@ const timings = new WeakMap();
  * @returns {MixTimings | null} null for any other response
  */
 export function responseTimings(response) {
-  const known = timings.get(response);
-  return known ? { ...known } : null;
+  const head = heads.get(response);
+  return head ? { ...head.timings } : null;
 }
 
 /**
@@ -144,14 +154,22 @@ function shape(body, head) {
   /** @type {Record<string, unknown>} */
   const extra = { url: head.url, redirected: head.redirected };
   if (odd) Object.assign(extra, { status: head.status, ok: false });
-  if (head.headers.some(([name]) => name === 'set-cookie')) extra.headers = new Headers(head.headers);
-  return decorate(response, extra);
+  heads.set(response, head);
+  const withCookies = head.headers.some(([name]) => name === 'set-cookie');
+  return decorate(response, extra, withCookies ? head.headers : null);
 }
 
-/** @param {Response} response @param {Record<string, unknown>} extra @returns {Response} */
-function decorate(response, extra) {
+/**
+ * @param {Response} response
+ * @param {Record<string, unknown>} extra
+ * @param {[string, string][] | null} headers of their own for each copy
+ * @returns {Response}
+ */
+function decorate(response, extra, headers) {
   const clone = response.clone.bind(response);
-  for (const [name, value] of Object.entries({ ...extra, clone: () => decorate(clone(), extra) })) {
+  const own = { ...extra, clone: () => decorate(clone(), extra, headers && [...response.headers]) };
+  if (headers) Object.assign(own, { headers: new Headers(headers) });
+  for (const [name, value] of Object.entries(own)) {
     Object.defineProperty(response, name, { value, configurable: true });
   }
   return response;

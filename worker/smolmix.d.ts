@@ -2,6 +2,7 @@
  * Types of smolmix-web for pages. The functions share one tunnel; `MixTunnel` makes further ones.
  */
 
+/** Of `setupMixTunnel` and `new MixTunnel`. A value that cannot be is refused with the option's name. */
 export interface MixTunnelOptions {
   /** Base URL of the Nym directory. Default: mainnet. */
   network?: string | null;
@@ -9,7 +10,10 @@ export interface MixTunnelOptions {
   preferredIpr?: string | null;
   /** Base58 identity of the entry gateway for the first registration of a `clientId`. Default: random. */
   preferredGateway?: string | null;
-  /** Names the store in which keys and the gateway registration persist. Default `smolmix-wasm`. */
+  /**
+   * Names the store in which keys and the gateway registration persist. Default `smolmix-wasm`. A gateway takes each set
+   * of keys once, so further tabs that are open at the same time use `<clientId>.2` and so on.
+   */
   clientId?: string | null;
   /** Only gateways that offer WSS. Default true; off only for local networks. */
   forceTls?: boolean | null;
@@ -51,10 +55,13 @@ export interface MixTunnelOptions {
 
   /** Where the worker's assets lie (the folder of manifest.json). Default: beside smolmix.js. */
   assets?: string | URL;
+  /** Hash that manifest.json must have, as in a script element (`sha256-...`); it vouches for all other files. */
+  assetsIntegrity?: string | null;
   /** Which cryptographic primitives to use. Default `auto`: `cryptography` where the assets hold it, else `npm`. */
   cryptoProvider?: 'auto' | 'cryptography' | 'npm';
 }
 
+/** As the second argument of `fetch`, with limits of time. What is not named here is ignored. */
 export interface MixFetchInit {
   method?: string;
   /**
@@ -72,6 +79,8 @@ export interface MixFetchInit {
   timeout?: number | null;
   /** Limits of the phases, milliseconds. */
   timeouts?: MixFetchTimeouts | null;
+  /** Digests like `sha256-…`: the body must have one of them, or the fetch fails. It is then read as a whole first. */
+  integrity?: string;
   /** `omit` leaves the cookie jar out (option `cookies`); the other two are alike. */
   credentials?: RequestCredentials;
 }
@@ -101,7 +110,9 @@ export interface MixTimings {
   queue?: number;
   /** Finding the address of the host. */
   resolve?: number;
+  /** The TCP handshake. */
   connect?: number;
+  /** The TLS handshake. */
   tls?: number;
   /** From sending the request to the response's head. */
   response?: number;
@@ -109,6 +120,7 @@ export interface MixTimings {
   redirect?: number;
 }
 
+/** Of `mixResolve`. */
 export interface MixResolveOptions {
   /** 4 or 6: addresses of that kind only. Default 0: both, IPv4 first. */
   family?: 0 | 4 | 6;
@@ -119,6 +131,7 @@ export interface MixResolveOptions {
   timeout?: number | null;
 }
 
+/** What `mixResolve` gives with `all`. */
 export interface MixAddress {
   address: string;
   family: 4 | 6;
@@ -126,6 +139,7 @@ export interface MixAddress {
   ttl: number | null;
 }
 
+/** Third argument of `new MixWebSocket` and `mixSocket`. */
 export interface MixSocketOptions {
   /** Headers of the upgrade request; none is forbidden. */
   headers?: HeadersInit;
@@ -157,18 +171,22 @@ export interface MixSocketTimeouts {
   pong?: number | null;
 }
 
+/** Of `mixClient.send`. */
 export interface MixSendOptions {
   /** Ends the wait for the tunnel, or for room in its queue. What is queued is sent. */
   signal?: AbortSignal | null;
 }
 
+/** Of `mixClient.sendAnonymous`. */
 export interface MixSendAnonymousOptions extends MixSendOptions {
   /** Packets of answer that the recipient may send without asking for more, 0 to 500. Default 10. */
   replySurbs?: number | null;
 }
 
+/** Of `mixClient.reply`. */
 export type MixReplyOptions = MixSendOptions;
 
+/** What `getTunnelState` gives; detail of a `statechange` event. */
 export interface TunnelState {
   /**
    * `idle` before the first set-up. `reconnecting`: the gateway or the exit was lost and is being replaced.
@@ -198,10 +216,36 @@ export interface TunnelProgress {
 /** Detail of a `log` event. */
 export interface TunnelLog {
   level: 'debug' | 'info' | 'warning' | 'error' | 'critical';
+  /** Which part of the tunnel says so: `tunnel`, `sockets`, `nym`, `gateway`, … */
   layer: string;
+  /** One line without secrets. */
   message: string;
 }
 
+/** Events of a tunnel by name; each has its particulars in `detail`. */
+export interface TunnelEventMap {
+  statechange: CustomEvent<TunnelState>;
+  progress: CustomEvent<TunnelProgress>;
+  /** Once a second while the tunnel is up. */
+  stats: CustomEvent<TunnelStats>;
+  log: CustomEvent<TunnelLog>;
+}
+
+/** An `EventTarget` with the events of a tunnel. */
+export interface TunnelEvents extends EventTarget {
+  addEventListener<K extends keyof TunnelEventMap>(
+    type: K,
+    listener: (this: TunnelEvents, event: TunnelEventMap[K]) => any,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+}
+
+/** What `getTunnelInfo` gives. Null: not known yet. */
 export interface TunnelInfo {
   /** Version of smolmix-web. */
   version: string;
@@ -209,23 +253,29 @@ export interface TunnelInfo {
   provider: string;
   platform: string;
   state: TunnelState['state'];
+  /** A sentence for people. */
   reason: string;
   /** URL of the directory. */
   network: string;
-  /** Base58 identity and URL of the entry gateway. */
+  /** Base58 identity of the entry gateway. */
   gateway: string | null;
+  /** Where we are connected to it. */
   gatewayUrl: string | null;
-  /** Our own Nym address, and the exit's. */
+  /** Our own Nym address. */
   address: string | null;
+  /** The exit's Nym address. */
   exit: string | null;
   /** Base58 identities of the mix nodes that routes are made of, by layer: a packet takes one of each at random. */
   mixLayers: string[][];
   /** Base58 identity of the gateway that the exit lives in. */
   exitGateway: string | null;
-  /** Protocol spoken with the exit, and what it gave us. */
+  /** Protocol spoken with the exit. */
   iprVersion: number | null;
+  /** Our address behind the exit. */
   ipv4: string | null;
+  /** Our other address behind the exit. */
   ipv6: string | null;
+  /** Largest IP packet that the exit takes, bytes. */
   mtu: number | null;
 }
 
@@ -240,9 +290,11 @@ export type TunnelStats = Record<string, Record<string, any>> & { rates?: Tunnel
 export interface TunnelRates {
   /** Sent with data of ours, retransmissions included. */
   real: number;
+  /** Of them, those sent again. */
   retransmissions: number;
-  /** Cover packets sent, and those that came back. */
+  /** Cover packets sent. */
   cover: number;
+  /** Cover packets that came back. */
   coverReceived: number;
   /** Received with data for us. */
   received: number;
@@ -267,20 +319,30 @@ export declare class MixError extends Error {
   field: string | null;
 }
 
+/** A tunnel beside the shared one, with the same functions as methods. */
 export declare class MixTunnel {
+  /** Nothing is started yet. Throws `TypeError` for options that cannot be. */
   constructor(options?: MixTunnelOptions);
-  /** `statechange`, `progress`, `stats` and `log`, each a `CustomEvent` with its particulars in `detail`. */
-  readonly events: EventTarget;
+  /** Its states, the progress of its set-up, counters and logs. */
+  readonly events: TunnelEvents;
   /** Raw messages over this tunnel's gateway. */
   readonly client: MixClient;
+  /** Starts the worker and connects. Calls while it is up or under way share one set-up. */
   setup(): Promise<void>;
+  /** Closes the tunnel and ends the worker, at whatever point it is; it can be set up again. */
   disconnect(): Promise<void>;
+  /** Never rejects. */
   getState(): Promise<TunnelState>;
+  /** Gateway, exit, addresses, versions. Rejects with `MixError` while the tunnel is not up. */
   getInfo(): Promise<TunnelInfo>;
+  /** Counters. Rejects with `MixError` while the tunnel is not up. */
   getStats(): Promise<TunnelStats>;
+  /** See the function of this name. */
   mixFetch(input: RequestInfo | URL, init?: MixFetchInit): Promise<Response>;
+  /** See the function of this name. */
   mixResolve(host: string, options: MixResolveOptions & { all: true }): Promise<MixAddress[]>;
   mixResolve(host: string, options?: MixResolveOptions & { all?: false }): Promise<string>;
+  /** A WebSocket through this tunnel. */
   mixSocket(url: string | URL, protocols?: string | string[], options?: MixSocketOptions): MixWebSocket;
 }
 
@@ -288,11 +350,14 @@ export declare class MixTunnel {
 export declare function setupMixTunnel(options?: MixTunnelOptions): Promise<void>;
 /** Closes the shared tunnel; it can be set up again. */
 export declare function disconnectMixTunnel(): Promise<void>;
+/** Never rejects; `idle` before the first set-up. */
 export declare function getTunnelState(): Promise<TunnelState>;
+/** Gateway, exit, addresses, versions. Rejects with `MixError` while the tunnel is not up. */
 export declare function getTunnelInfo(): Promise<TunnelInfo>;
+/** Counters of every layer. Rejects with `MixError` while the tunnel is not up. */
 export declare function getTunnelStats(): Promise<TunnelStats>;
 /** Events of the shared tunnel, across all its lives. */
-export declare const tunnelEvents: EventTarget;
+export declare const tunnelEvents: TunnelEvents;
 
 /**
  * `fetch` through the mixnet; never falls back to the clear net. Rejects with `TypeError` (`cause` is a
@@ -313,6 +378,7 @@ export declare function mixSocket(
   options?: MixSocketOptions,
 ): MixWebSocket;
 
+/** Events of a `MixWebSocket` by name. */
 export interface MixWebSocketEventMap {
   open: Event;
   /** `data` is a string or an ArrayBuffer. */
@@ -368,6 +434,7 @@ export declare class MixMessageEvent extends MessageEvent<ArrayBuffer> {
   readonly sender: string | null;
 }
 
+/** Events of a `MixClient` by name. */
 export interface MixClientEventMap {
   message: MixMessageEvent;
 }
@@ -410,3 +477,19 @@ export declare class MixClient extends EventTarget {
 
 /** Raw messages over the shared tunnel's gateway, across all its lives. */
 export declare const mixClient: MixClient;
+
+/** A message in the encoding of Nym's TypeScript SDK. The meaning of `headers` is up to the two sides. */
+export interface MixPayload {
+  mimeType: string;
+  headers: string | null;
+  payload: ArrayBuffer;
+}
+
+/** For `send` to a program made with that SDK: the MIME type and the headers in front of the payload. */
+export declare function encodePayload(
+  mimeType: string,
+  payload: string | ArrayBuffer | ArrayBufferView,
+  headers?: string | null,
+): ArrayBuffer;
+/** @throws {TypeError} the message is not in that encoding */
+export declare function decodePayload(message: ArrayBuffer | ArrayBufferView): MixPayload;

@@ -12,21 +12,24 @@
 
 /** @import {MixAddress, MixFetchInit, MixResolveOptions, MixSocketOptions, MixTunnelOptions} from './smolmix.js' */
 /** @import {MixClient as MixClientType} from './smolmix.js' */
-/** @import {TunnelInfo, TunnelState, TunnelStats} from './smolmix.js' */
+/** @import {TunnelEvents, TunnelInfo, TunnelState, TunnelStats} from './smolmix.js' */
 
 import { MixClient, MixMessageEvent } from './client.js';
 import { MixError } from './errors.js';
+import { checkOptions, sameOptions } from './options.js';
+import { decodePayload, encodePayload } from './payload.js';
 import { responseTimings } from './response.js';
-import { MixTunnel, sameOptions } from './tunnel.js';
+import { MixTunnel } from './tunnel.js';
 import { MixWebSocket, shared as sharedBySockets } from './websocket.js';
 
 export { MixClient, MixError, MixMessageEvent, MixTunnel, MixWebSocket, responseTimings };
+export { decodePayload, encodePayload };
 
 /** @type {{tunnel: MixTunnel, options: MixTunnelOptions} | null} */
 let shared = null;
 
 /** Events of the shared tunnel, across all its lives: `statechange`, `progress`, `stats`, `log`. */
-export const tunnelEvents = new EventTarget();
+export const tunnelEvents = /** @type {TunnelEvents} */ (new EventTarget());
 
 /**
  * Makes the shared tunnel ready. While it is up, a call with the same options changes nothing and one with others
@@ -36,6 +39,7 @@ export const tunnelEvents = new EventTarget();
  * @returns {Promise<void>}
  */
 export async function setupMixTunnel(options = {}) {
+  options = checkOptions(options);
   // Each time round: another call may have set one up during the wait.
   while (shared && !sameOptions(shared.options, options)) {
     const old = shared;

@@ -5,29 +5,32 @@
  */
 
 /** @import {MixAddress, MixFetchInit, MixResolveOptions, MixSocketOptions, MixTunnelOptions} from './smolmix.js' */
-/** @import {TunnelInfo, TunnelLog, TunnelStats, TunnelState} from './smolmix.js' */
+/** @import {TunnelEvents, TunnelInfo, TunnelLog, TunnelStats, TunnelState} from './smolmix.js' */
 /** @import {MixTunnel as MixTunnelType} from './smolmix.js' */
-/** @import {EventName} from './protocol.js' */
+/** @import {Claim} from './claim.js' */
+/** @import {EventName, FetchFields} from './protocol.js' */
 /** @import {ResponseHead} from './response.js' */
 
 import { abortable, abortableRequest } from './abortable.js';
+import { claimClientId } from './claim.js';
 import { MixClient } from './client.js';
 import { MixError, fetchError } from './errors.js';
+import { readIntact } from './integrity.js';
 import { WorkerLink } from './link.js';
+import { checkOptions, makeWorker, parseAssets } from './options.js';
 import { PROTOCOL_VERSION } from './protocol.js';
 import { prepareRequest } from './request.js';
 import { prepareResolve } from './resolve.js';
-import { makeResponse } from './response.js';
+import { makeResponse, withBody } from './response.js';
 import { MixWebSocket } from './websocket.js';
 
-/** Options that concern the page side; all others go to Python, which knows and checks them. */
-const PAGE_OPTIONS = ['assets', 'cryptoProvider'];
-const PROVIDERS = ['auto', 'cryptography', 'npm'];
+/** As in smolmix_web/options.py. */
+const DEFAULT_CLIENT_ID = 'smolmix-wasm';
 
 /** @implements {MixTunnelType} */
 export class MixTunnel {
   /** `statechange`, `progress`, `stats` and `log`, each a `CustomEvent` with its particulars in `detail`. */
-  events = new EventTarget();
+  events = /** @type {TunnelEvents} */ (new EventTarget());
 
   /** Raw messages over this tunnel's gateway. */
   client = new MixClient(() => this.ready());
@@ -35,10 +38,17 @@ export class MixTunnel {
   #options;
   /** @type {WorkerLink | null} */
   #link = null;
+  /** The client id, from before the worker starts until it has ended. @type {Claim | null} */
+  #claim = null;
+  #released = Promise.resolve();
   /** @type {Promise<void> | null} */
   #setup = null;
   /** @type {Promise<void> | null} */
   #disconnecting = null;
+  /** Counts calls of `setup` and `disconnect`, so that one which had to wait knows that it is still wanted. */
+  #turn = 0;
+  /** Whether Python runs in the worker. */
+  #booted = false;
   /** @type {TunnelState} */
   #state = { state: 'idle', reason: 'not set up yet' };
 
@@ -59,9 +69,13 @@ export class MixTunnel {
 
   /** Closes the tunnel and ends the worker. Afterwards `setup` works again. @returns {Promise<void>} */
   disconnect() {
-    this.#disconnecting ??= this.#stop().finally(() => {
-      this.#disconnecting = null;
-    });
+    // One that is under way serves as well, unless a set-up was asked for since.
+    if (!this.#disconnecting || this.#setup) {
+      const stopping = this.#stop(this.#disconnecting).finally(() => {
+        if (this.#disconnecting === stopping) this.#disconnecting = null;
+      });
+      this.#disconnecting = stopping;
+    }
     return this.#disconnecting;
   }
 
@@ -87,14 +101,15 @@ export class MixTunnel {
    * @param {MixFetchInit} [init]
    * @returns {Promise<Response>}
    */
-  async mixFetch(input, init = {}) {
-    const { fields, stream, signal } = await prepareRequest(input, init);
-    signal?.throwIfAborted();
+  async mixFetch(input, init) {
+    const { fields, body, signal, integrity } = await prepareRequest(input, init ?? {});
     try {
+      signal?.throwIfAborted();
       const link = await abortable(this.ready(), signal);
-      return await send(link, fields, stream, signal);
+      const response = await send(link, fields, body, signal);
+      return integrity ? withBody(response, await readIntact(response, integrity)) : response;
     } catch (error) {
-      stream?.cancel(error).catch(() => {});
+      body?.cancel(error).catch(() => {});
       throw fetchError(error);
     }
   }
@@ -117,8 +132,8 @@ export class MixTunnel {
    * @param {MixResolveOptions} [options]
    * @returns {Promise<string | MixAddress[]>}
    */
-  async mixResolve(host, options = {}) {
-    const { fields, signal } = prepareResolve(host, options);
+  async mixResolve(host, options) {
+    const { fields, signal } = prepareResolve(host, options ?? {});
     signal?.throwIfAborted();
     const link = await abortable(this.ready(), signal);
     return abortableRequest(link, 'resolve', fields, signal);
@@ -150,45 +165,93 @@ export class MixTunnel {
   }
 
   async #start() {
+    this.#turn += 1;
+    const turn = this.#turn;
     // A tunnel that is on its way out keeps its gateway session until it is gone.
     if (this.#disconnecting) await this.#disconnecting;
-    this.#dropLink('a new tunnel is being set up');
+    this.#checkTurn(turn);
     this.#setState({ state: 'connecting', reason: 'starting the worker' });
-    const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'smolmix' });
+    const { assets, assetsIntegrity, cryptoProvider, clientId, ...options } = this.#options;
+    /** @type {WorkerLink | null} */
+    let link = null;
+    try {
+      await this.#release();
+      const claim = await claimClientId(clientId ?? DEFAULT_CLIENT_ID);
+      if (turn !== this.#turn) await claim.release();
+      this.#checkTurn(turn);
+      this.#claim = claim;
+      link = this.#startWorker();
+      await link.request('boot', {
+        version: PROTOCOL_VERSION,
+        assets: parseAssets(assets),
+        integrity: assetsIntegrity ?? null,
+        provider: cryptoProvider ?? 'auto',
+        network: options.network ?? null,
+      });
+      this.#booted = true;
+      await link.request('setup', { options: { ...options, clientId: claim.clientId } });
+      if (link === this.#link) this.client.attach(link);
+    } catch (error) {
+      if (turn === this.#turn) this.#onFailure(link, /** @type {MixError} */ (error));
+      throw error;
+    }
+  }
+
+  /** @returns {WorkerLink} */
+  #startWorker() {
+    /** @type {Worker} */
+    let worker;
+    try {
+      worker = makeWorker(this.#options.assets);
+    } catch (error) {
+      // A policy forbids it, or the files are of another origin than the page.
+      throw new MixError({ code: 'WORKER', message: `the tunnel's worker could not be started: ${error}` });
+    }
     const link = new WorkerLink(
       worker,
       (event, detail) => this.#onEvent(link, event, detail),
       (error) => this.#onFailure(link, error),
     );
+    this.#booted = false;
     this.#link = link;
-    const { assets, cryptoProvider, ...options } = this.#options;
-    try {
-      await link.request('boot', {
-        version: PROTOCOL_VERSION,
-        assets: new URL(assets ?? './', assets ? baseUrl() : import.meta.url).href,
-        provider: cryptoProvider ?? 'auto',
-      });
-      await link.request('setup', { options });
-      if (link === this.#link) this.client.attach(link);
-    } catch (error) {
-      this.#onFailure(link, /** @type {MixError} */ (error));
-      throw error;
+    return link;
+  }
+
+  /** @param {number} turn */
+  #checkTurn(turn) {
+    if (turn !== this.#turn) {
+      throw new MixError({ code: 'ABORTED', message: 'the tunnel was disconnected during set-up', retriable: true });
     }
   }
 
-  async #stop() {
-    const link = this.#link;
-    if (!link) return;
+  /** @param {Promise<void> | null} before an earlier one that is under way */
+  async #stop(before) {
+    this.#turn += 1;
     this.#setup?.catch(() => {});
     this.#setup = null;
+    if (before) await before;
+    const { state } = this.#state;
+    if (!this.#link && state !== 'connecting') return;
     this.#setState({ state: 'shutting_down', reason: 'disconnect was called' });
-    try {
-      await link.request('disconnect', {});
-    } catch {
-      // It failed before; there is nothing left to close in order.
+    const link = this.#link;
+    // Before there is Python, nobody could answer, and there is nothing to close.
+    if (link && this.#booted) {
+      try {
+        await link.request('disconnect', {});
+      } catch {
+        // It failed before; there is nothing left to close in order.
+      }
     }
     if (this.#link === link) this.#dropLink('the tunnel was disconnected');
+    await this.#release();
     this.#setState({ state: 'shutdown', reason: 'disconnected' });
+  }
+
+  /** Lets the next tunnel have the client id. @returns {Promise<void>} */
+  #release() {
+    if (this.#claim) this.#released = this.#claim.release();
+    this.#claim = null;
+    return this.#released;
   }
 
   /** @param {string} reason */
@@ -210,12 +273,13 @@ export class MixTunnel {
     } // A set-up that fails is told by its rejection, which knows more.
   }
 
-  /** The tunnel is lost; the next `setup` starts anew. @param {WorkerLink} link @param {MixError} error */
+  /** The tunnel is lost; the next `setup` starts anew. @param {WorkerLink | null} link @param {MixError} error */
   #onFailure(link, error) {
     if (link !== this.#link || this.#state.state === 'shutting_down') return;
     this.#setup = null;
     this.#link = null;
-    link.terminate(new MixError({ ...error, code: 'TUNNEL_CLOSED', message: `the tunnel failed: ${error.message}` }));
+    link?.terminate(new MixError({ ...error, code: 'TUNNEL_CLOSED', message: `the tunnel failed: ${error.message}` }));
+    this.#release();
     this.#setState({ state: 'failed', reason: error.message, code: error.code });
   }
 
@@ -227,9 +291,6 @@ export class MixTunnel {
   }
 }
 
-/** What relative URLs are relative to: a page and a worker can have a tunnel. @returns {string} */
-const baseUrl = () => globalThis.document?.baseURI ?? globalThis.location.href;
-
 /** @param {TunnelLog} record */
 function print({ level, layer, message }) {
   const line = `[smolmix] ${layer}: ${message}`;
@@ -239,48 +300,25 @@ function print({ level, layer, message }) {
   else console.error(line);
 }
 
-/** @param {MixTunnelOptions} options @returns {MixTunnelOptions} */
-function checkOptions(options) {
-  if (typeof options !== 'object' || options === null) throw new TypeError('options: an object is wanted');
-  const { assets, cryptoProvider } = options;
-  if (assets !== undefined && typeof assets !== 'string' && !(assets instanceof URL)) {
-    throw new TypeError('assets: a URL is wanted');
-  }
-  if (cryptoProvider !== undefined && !PROVIDERS.includes(cryptoProvider)) {
-    throw new TypeError(`cryptoProvider: '${cryptoProvider}' is not one of ${PROVIDERS.join(', ')}`);
-  }
-  return { ...options };
-}
-
-/** Whether two sets of options describe the same tunnel. @param {MixTunnelOptions} one @param {MixTunnelOptions} other */
-export function sameOptions(one, other) {
-  /** @param {MixTunnelOptions} options */
-  const canonical = (options) =>
-    JSON.stringify(
-      Object.entries(options)
-        .filter(([, value]) => value !== undefined && value !== null)
-        .sort(([a], [b]) => (a < b ? -1 : 1))
-        .map(([name, value]) => [name, PAGE_OPTIONS.includes(name) ? String(value) : value]),
-    );
-  return canonical(one) === canonical(other);
-}
-
 /**
  * @param {WorkerLink} link
- * @param {import('./protocol.js').FetchFields} fields
- * @param {ReadableStream<Uint8Array> | null} stream
+ * @param {FetchFields} fields
+ * @param {ReadableStreamDefaultReader<unknown> | null} body
  * @param {AbortSignal | null} signal
  * @returns {Promise<Response>}
  */
-async function send(link, fields, stream, signal) {
+async function send(link, fields, body, signal) {
   const answer = link.request('fetch', fields);
-  const dropUpload = stream ? link.serveUpload(answer.id, stream) : () => {};
+  const dropUpload = body ? link.serveUpload(answer.id, body) : () => {};
   const abort = () => link.abort(answer.id);
   signal?.addEventListener('abort', abort);
   try {
     const head = /** @type {ResponseHead} */ (await abortable(answer, signal));
+    // It may have fired since, within this very turn of the event loop.
+    signal?.throwIfAborted();
     return makeResponse(link, answer.id, head, signal, () => dropUpload(undefined));
   } catch (error) {
+    abort();
     dropUpload(error);
     throw error;
   } finally {

@@ -14,7 +14,7 @@
 /** @import {MixSocketOptions, MixWebSocket as MixWebSocketType} from './smolmix.js' */
 
 import { MixError } from './errors.js';
-import { parseLimits } from './request.js';
+import { parseCount, parseLimits } from './request.js';
 
 /** Gives the link of a tunnel that is ready. @typedef {() => Promise<WorkerLink>} Ready */
 
@@ -58,6 +58,8 @@ export class MixWebSocket extends EventTarget {
   #opened;
   /** @type {{resolve: () => void, promise: Promise<void>}} */
   #over;
+  /** Resolved by a close() before anything was sent. */
+  #unwanted = deferred();
   /** @type {Map<string, {handler: any, listener: (event: Event) => void}>} */
   #handlers = new Map();
 
@@ -68,16 +70,20 @@ export class MixWebSocket extends EventTarget {
    */
   constructor(url, protocols = [], options = {}) {
     super();
+    options ??= {};
     this.#url = parseUrl(url);
     const fields = {
       url: this.#url,
       protocols: parseProtocols(protocols),
       headers: [...new Headers(options.headers)],
       timeouts: parseLimits(options.timeouts),
-      pingInterval: options.pingInterval ?? null,
-      maxMessageSize: options.maxMessageSize ?? null,
+      pingInterval: parseCount('pingInterval', options.pingInterval, 1, 2 ** 32 - 1),
+      maxMessageSize: parseCount('maxMessageSize', options.maxMessageSize, 1, 2 ** 32 - 1),
     };
-    const tunnel = /** @type {{ready: Ready} | undefined} */ (/** @type {unknown} */ (options.tunnel));
+    const tunnel = /** @type {{ready: Ready} | undefined} */ (/** @type {unknown} */ (options.tunnel ?? undefined));
+    if (tunnel !== undefined && typeof tunnel.ready !== 'function') {
+      throw new TypeError('tunnel: a MixTunnel is wanted');
+    }
     this.#over = deferred();
     this.#opened = this.#open(tunnel ? () => tunnel.ready() : shared.ready, fields);
     // Whoever does not ask for it learns of the failure by the events.
@@ -152,12 +158,23 @@ export class MixWebSocket extends EventTarget {
    * @param {string | ArrayBuffer | ArrayBufferView | Blob} data
    * @returns {Promise<void>} resolves when the message has left the queue for the connection
    */
-  async send(data) {
+  send(data) {
+    const sent = this.#queue(data);
+    // What a browser throws is an error of the page. That the connection ended is told by its events as well, so
+    // that nobody has to wait for this.
+    if (this.#readyState !== MixWebSocket.CONNECTING) sent.catch(() => {});
+    return sent;
+  }
+
+  /** @param {string | ArrayBuffer | ArrayBufferView | Blob} data */
+  async #queue(data) {
     if (this.#readyState !== MixWebSocket.OPEN) {
       throw new DOMException(`send: the socket is ${STATE_NAMES[this.#readyState]}`, 'InvalidStateError');
     }
     // Copied at once: what the page does with its buffer afterwards is not sent.
-    const content = convert(data);
+    const content = Promise.resolve(convert(data));
+    // A Blob that cannot be read fails below, once it is its turn.
+    content.catch(() => {});
     const sent = this.#lastSend.then(async () => {
       const payload = await content;
       await this.#link?.request('socketSend', {
@@ -186,8 +203,8 @@ export class MixWebSocket extends EventTarget {
     }
     if (this.#readyState === MixWebSocket.CONNECTING) {
       this.#readyState = MixWebSocket.CLOSING;
-      // Without an id yet, #open notices the state when the tunnel is ready.
       if (this.#id) this.#link?.abort(this.#id);
+      else this.#unwanted.resolve();
     } else if (this.#readyState === MixWebSocket.OPEN) {
       this.#readyState = MixWebSocket.CLOSING;
       await this.#lastSend;
@@ -201,8 +218,10 @@ export class MixWebSocket extends EventTarget {
   async #open(ready, fields) {
     try {
       if (!ready) throw new MixError({ code: 'TUNNEL_NOT_READY', message: 'no tunnel was set up', retriable: true });
-      this.#link = await ready();
+      // The tunnel may still be set up, which close() need not wait for.
+      const link = await Promise.race([ready(), this.#unwanted.promise]);
       this.#checkNotClosed();
+      this.#link = /** @type {WorkerLink} */ (link);
       const answer = this.#link.request('socketOpen', fields);
       this.#id = answer.id;
       const { protocol, extensions } = await answer;
@@ -213,8 +232,8 @@ export class MixWebSocket extends EventTarget {
       this.#protocol = protocol;
       this.#extensions = extensions;
     } catch (error) {
-      // Not at once: the page has not yet had the chance to listen.
-      await Promise.resolve();
+      // As a task of its own: the page may not yet have had the chance to listen.
+      await new Promise((resolve) => setTimeout(resolve));
       this.#end({ ...ABNORMAL, error: true });
       throw error;
     }
@@ -262,13 +281,17 @@ export class MixWebSocket extends EventTarget {
 
   /** @param {string} type @param {unknown} handler */
   #setHandler(type, handler) {
-    const old = this.#handlers.get(type);
-    if (old) this.removeEventListener(type, old.listener);
-    this.#handlers.delete(type);
-    if (typeof handler !== 'function') return;
-    const listener = (/** @type {Event} */ event) => handler.call(this, event);
-    this.#handlers.set(type, { handler, listener });
-    this.addEventListener(type, listener);
+    const known = this.#handlers.get(type);
+    if (typeof handler !== 'function') {
+      if (known) this.removeEventListener(type, known.listener);
+      this.#handlers.delete(type);
+    } else if (known) {
+      known.handler = handler; // in the place of the old one among the listeners
+    } else {
+      const made = { handler, listener: (/** @type {Event} */ event) => made.handler.call(this, event) };
+      this.#handlers.set(type, made);
+      this.addEventListener(type, made.listener);
+    }
   }
 }
 
@@ -310,9 +333,9 @@ function parseUrl(text) {
 
 /** @param {string | string[]} given */
 function parseProtocols(given) {
-  const protocols = typeof given === 'string' ? [given] : [...given];
+  const protocols = typeof given === 'object' && given !== null ? [...given].map(String) : [String(given)];
   for (const protocol of protocols) {
-    if (typeof protocol !== 'string' || !TOKEN.test(protocol)) {
+    if (!TOKEN.test(protocol)) {
       throw new DOMException(`protocols: '${protocol}' is not a subprotocol name`, 'SyntaxError');
     }
   }

@@ -22,6 +22,9 @@ async (optionsOfCookies) => {
 
   // ---- fetch ----
 
+  const LIMITS = ['maxRedirects', 'timeout', 'timeouts'];
+  const INIT = ['method', 'headers', 'redirect', 'credentials', 'integrity', ...LIMITS];
+
   const stream = ({ chunks, pause: wait = 0, break: breaks = false }) => {
     let number = 0;
     return new ReadableStream({
@@ -70,9 +73,7 @@ async (optionsOfCookies) => {
   const doFetch = async (how, step, seen, signal, abort) => {
     let input = step.url.startsWith('/') ? BASE + step.url : step.url;
     const init = { signal };
-    for (const name of ['method', 'headers', 'redirect', 'maxRedirects', 'timeout', 'timeouts', 'credentials']) {
-      if (step[name] !== undefined) init[name] = step[name];
-    }
+    for (const name of INIT) if (step[name] !== undefined) init[name] = step[name];
     if (how === 'direct') init.cache = 'no-store';
     if (step.body) init.body = bodyOf(step.body);
     if (step.body?.kind.startsWith('request')) {
