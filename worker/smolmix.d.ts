@@ -480,8 +480,11 @@ export declare const mixClient: MixClient;
 
 /** A message in the encoding of Nym's TypeScript SDK. The meaning of `headers` is up to the two sides. */
 export interface MixPayload {
+  /** What the content is, such as `text/plain`. */
   mimeType: string;
+  /** Null: there are none. */
   headers: string | null;
+  /** The content. */
   payload: ArrayBuffer;
 }
 
