@@ -140,8 +140,8 @@ def as_module(block: Block) -> str:
     if "import " in block.text:
         return block.text.replace("'smolmix-web'", "'./smolmix/smolmix.js'")
     names = re.findall(r"^export (?:async )?(?:function|class|const) (\w+)", JAVASCRIPT, re.MULTILINE)
-    more = re.search(r"^export \{(.*)\}", JAVASCRIPT, re.MULTILINE)
-    names += [name.strip() for name in more[1].split(",")] if more else []
+    for more in re.findall(r"^export \{(.*)\};", JAVASCRIPT, re.MULTILINE):
+        names += [name.strip() for name in more.split(",")]
     return f"import {{ {', '.join(names)} }} from './smolmix/smolmix.js';\n{block.text}"
 
 
