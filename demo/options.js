@@ -17,7 +17,7 @@
  */
 
 /** @type {{title: string, fields: Field[]}[]} */
-const GROUPS = [
+export const GROUPS = [
   {
     title: 'Network',
     fields: [
@@ -68,11 +68,19 @@ const GROUPS = [
 ];
 
 /**
+ * @typedef {object} OptionForm
+ * @property {() => MixTunnelOptions} read what `setupMixTunnel` gets
+ * @property {() => Record<string, unknown>} changed options that differ from the preset
+ * @property {(options: Record<string, string>) => string[]} fill sets fields; gives the labels of those it knew
+ * @property {(disabled: boolean) => void} setDisabled
+ */
+
+/**
  * Fills `container` with the fields.
  *
  * @param {HTMLElement} container
  * @param {MixTunnelOptions} preset
- * @returns {{read: () => MixTunnelOptions, setDisabled: (disabled: boolean) => void}}
+ * @returns {OptionForm}
  */
 export function makeOptionForm(container, preset) {
   const fields = GROUPS.flatMap((group) => group.fields);
@@ -88,7 +96,26 @@ export function makeOptionForm(container, preset) {
     /** @type {HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement} */ (
       container.querySelector(`[name="${field.name}"]`)
     );
+  const valueOf = (/** @type {Field} */ field) => {
+    const one = control(field);
+    return one instanceof HTMLInputElement && field.type === 'flag' ? one.checked : one.value.trim();
+  };
+  const initial = new Map(fields.map((field) => [field.name, valueOf(field)]));
   return {
+    changed() {
+      const different = fields.filter((field) => valueOf(field) !== initial.get(field.name));
+      return Object.fromEntries(different.map((field) => [field.name, valueOf(field)]));
+    },
+    fill(options) {
+      const known = fields.filter((field) => field.name in options);
+      for (const field of known) {
+        const one = control(field);
+        const value = options[field.name] ?? '';
+        if (one instanceof HTMLInputElement && field.type === 'flag') one.checked = value === 'true';
+        else one.value = value;
+      }
+      return known.map((field) => field.label);
+    },
     read() {
       /** @type {Record<string, unknown>} */
       const options = {};

@@ -79,9 +79,7 @@ async def run(chosen: argparse.Namespace) -> int:
             world = await stack.enter_async_context(LocalWorld(demo_network()))
             playground = playground_of(world.describe(), assets)
         else:
-            options = {"network": chosen.network, "forceTls": chosen.network.startswith("https:")}
-            connect = [origin_of(chosen.network), "wss:" if options["forceTls"] else "ws:"]
-            playground = make_playground(assets, {"options": options}, connect)
+            playground = playground_for(chosen.network, assets)
         url = await playground.start(port=chosen.port)
         stack.push_async_callback(playground.stop)
         line.clear()
@@ -136,6 +134,16 @@ def playground_of(
     sockets = [node["websocket"] for node in network["nodes"].values() if "websocket" in node]
     connect = [origin_of(url) for url in (network["directory"], *sockets, *clear.values())]
     return make_playground(assets, config, list(dict.fromkeys(connect)), folders)
+
+
+def playground_for(directory: str, assets: Path) -> Playground:
+    """The playground for a network of which only the directory is known.
+
+    :param directory: its URL; of an ``https`` one only gateways with TLS are used.
+    """
+    tls = directory.startswith("https:")
+    config = {"options": {"network": directory, "forceTls": tls}}
+    return make_playground(assets, config, [origin_of(directory), "wss:" if tls else "ws:"])
 
 
 def make_playground(
