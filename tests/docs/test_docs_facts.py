@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -206,8 +207,19 @@ def check_pip(words: list[str]) -> None:
     assert set((match[2] or "").split(",")) - {""} <= set(project["optional-dependencies"])
 
 
+def package() -> dict[str, Any]:
+    described: dict[str, Any] = json.loads((ROOT / "package.json").read_text())
+    return described
+
+
 def check_npm(words: list[str]) -> None:
-    assert words == ["npm", "install", json.loads((ROOT / "package.json").read_text())["name"]]
+    assert words == ["npm", "install", package()["name"]]
+
+
+def check_npx(words: list[str]) -> None:
+    script = ROOT / package()["bin"][words[1]]
+    for flag in words[2:]:
+        assert not flag.startswith("--") or f"'{flag}'" in script.read_text()
 
 
 def check_python(words: list[str]) -> None:
@@ -227,6 +239,7 @@ CHECKS: dict[str, Callable[[list[str]], None]] = {
     "make": check_make,
     "pip": check_pip,
     "npm": check_npm,
+    "npx": check_npx,
     "python": check_python,
     "smolmix-web": check_smolmix,
 }
