@@ -261,6 +261,7 @@ async (optionsOfCookies) => {
         bodies: http.openBodies,
         tcp: stack.connections - http.idle,
         udp: stack.udpSockets,
+        buffers: stack.unread + stack.unsent,
         sockets: websocket.open,
         // Each idle connection has a task that waits for its end.
         tasks: worker.tasks - http.idle,

@@ -167,6 +167,11 @@ def every_case() -> list[Any]:
     ]
 
 
+@pytest.mark.parametrize(("table", "least"), [("fetch", 120), ("websocket", 60), ("dns", 30)])
+async def test_the_tables_are_long_enough(table: str, least: int) -> None:
+    assert len(TABLES[table]) >= least
+
+
 @pytest.mark.parametrize(("table", "case"), every_case())
 async def test_case(tables: Tables, table: str, case: Case) -> None:
     for seen in (await tables.of(table)).mix[case["name"]]:

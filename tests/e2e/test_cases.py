@@ -56,6 +56,7 @@ def held(tunnel: Tunnel) -> dict[str, int]:
         "open bodies": fetch["openBodies"],
         "open TCP connections beside idle ones": stats["stack"]["connections"] - fetch["idle"],
         "UDP sockets": stats["stack"]["udpSockets"],
+        "bytes in buffers": stats["stack"]["unread"] + stats["stack"]["unsent"],
         "WebSockets": stats["websocket"]["open"],
         "tasks": len([one for one in asyncio.all_tasks() if _of_a_case(one)]),
     }
