@@ -17,7 +17,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { brotliCompress, constants, gzip } from 'node:zlib';
 
-const SOURCE = fileURLToPath(new URL('../dist/', import.meta.url));
+const SOURCE = fileURLToPath(new URL('../assets/', import.meta.url));
 const WORTH_IT = 1024;
 
 const folders = process.argv.slice(2).filter((argument) => !argument.startsWith('-'));

@@ -32,6 +32,7 @@ class StaticSite:
     async def __aenter__(self) -> StaticSite:
         app = web.Application()
         app.router.add_get("/{path:.*}", self._serve)
+        app.on_response_prepare.append(self._note)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -48,6 +49,8 @@ class StaticSite:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["path"] or "index.html"
+        if name.endswith("/"):
+            name += "index.json"
         path = self.folder / name
         if not path.is_file():
             raise web.HTTPNotFound
@@ -61,8 +64,12 @@ class StaticSite:
             response.headers["Cross-Origin-Embedder-Policy"] = "require-corp"
         if path.suffix in TYPES:
             response.content_type = TYPES[path.suffix]
-        await response.prepare(request)
+        elif name.startswith("simple/"):
+            response.content_type = "application/vnd.pypi.simple.v1+json"
+        return response
+
+    async def _note(self, request: web.Request, response: web.StreamResponse) -> None:
         if response.status == 200:
+            name = request.match_info["path"] or "index.html"
             self.sent.append((name, response.content_length or 0))
             self.encodings[name] = response.headers.get("Content-Encoding", "identity")
-        return response

@@ -98,13 +98,13 @@ async def use(browser: Browser, site: StaticSite, world: LocalWorld) -> None:
 
 async def test_what_is_in_it(package: Path) -> None:
     about = json.loads((package / "package.json").read_text())
-    manifest = json.loads((package / "dist" / "manifest.json").read_text())
+    manifest = json.loads((package / "assets" / "manifest.json").read_text())
     assert about["version"] == manifest["version"]
     assert not about.get("dependencies"), "everything that runs is bundled"
     assert (package / about["exports"]["."]["default"]).is_file()
     assert (package / about["exports"]["."]["types"]).is_file()
-    assert all((package / "dist" / entry["path"]).is_file() for entry in manifest["files"].values())
-    assert (package / "dist" / "THIRD_PARTY_LICENSES.txt").stat().st_size > 10_000
+    assert all((package / "assets" / entry["path"]).is_file() for entry in manifest["files"].values())
+    assert (package / "assets" / "THIRD_PARTY_LICENSES.txt").stat().st_size > 10_000
     assert (package / "LICENSE").is_file()
     assert not list(package.rglob("*.py"))
 

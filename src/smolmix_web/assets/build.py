@@ -32,6 +32,7 @@ from typing import Any
 from smolmix_web import __version__
 from smolmix_web.assets.archives import build_python_parts
 from smolmix_web.assets.compress import Progress, add_compressed
+from smolmix_web.assets.installed import copy_prebuilt, is_checkout, prebuilt_assets
 from smolmix_web.assets.licences import FILE as LICENCES
 from smolmix_web.assets.licences import third_party_licences
 from smolmix_web.assets.pyodide_dist import find_cryptography
@@ -62,12 +63,14 @@ Log = Callable[[str], None]
 def ensure_assets(
     out: Path | None = None, *, distribution: str | None = None, log: Log = lambda line: None
 ) -> Path:
-    """Build the assets of this checkout unless ``out`` is up to date.
+    """Build the assets of this checkout unless ``out`` is up to date. An installed package has them.
 
     :param out: default ``build/assets`` of the checkout.
     :param distribution: as for :func:`build_assets`.
     :returns: the folder.
     """
+    if out is None and not is_checkout():
+        return prebuilt_assets()
     sources = Sources.of_checkout()
     out = out or sources.root / "build" / "assets"
     chosen = _distribution(distribution)
@@ -94,10 +97,12 @@ def build_assets(
     :returns: the manifest.
     :raises AssetError: a part is missing or does not have its pinned hash.
     """
-    sources = sources or Sources.of_checkout()
-    distribution = _distribution(distribution)
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST).is_file():
         raise AssetError(f"{out} exists and was not made by this build; it is left alone")
+    if sources is None and not is_checkout():
+        return copy_prebuilt(out, compress=compress)
+    sources = sources or Sources.of_checkout()
+    distribution = _distribution(distribution)
     cache = sources.root / "build"
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:

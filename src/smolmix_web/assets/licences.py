@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterable
 from email.parser import BytesHeaderParser
 from pathlib import Path
+from typing import Any
 
 from smolmix_web.assets.sources import BUNDLES, AssetError, Sources
 
@@ -75,9 +76,9 @@ def _bundled_packages(sources: Sources) -> list[Path]:
     return [found[name] for name in sorted(found)]
 
 
-def _about(folder: Path) -> dict[str, object]:
+def _about(folder: Path) -> dict[str, Any]:
     try:
-        about: dict[str, object] = json.loads((folder / "package.json").read_text())
+        about: dict[str, Any] = json.loads((folder / "package.json").read_text())
     except OSError as error:
         raise AssetError(f"{folder} is missing; run 'npm ci'") from error
     return about

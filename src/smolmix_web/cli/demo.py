@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
-from smolmix_web.assets import Sources, ensure_assets
+from smolmix_web.assets import demo_folder, ensure_assets
 from smolmix_web.cli.assets import add_distribution_argument
 from smolmix_web.cli.network import until_interrupted
 from smolmix_web.cli.playground import Playground, origin_of
@@ -153,7 +153,7 @@ def make_playground(
     folders: Mapping[str, Path] | None = None,
 ) -> Playground:
     """The playground of this checkout."""
-    demo = Sources.of_checkout().root / "demo"
+    demo = demo_folder()
     return Playground(assets=assets, demo=demo, config=config, connect=connect, folders=folders)
 
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from smolmix_web.crypto.provider import Aead, EcdhKey, MlKemKey, Provider, X25519Key
 
-__all__ = ["Aead", "EcdhKey", "MlKemKey", "Provider", "X25519Key", "install", "provider"]
+__all__ = [
+    "Aead",
+    "EcdhKey",
+    "MlKemKey",
+    "Provider",
+    "X25519Key",
+    "install",
+    "is_installed",
+    "provider",
+]
 
 _installed: Provider | None = None
 
@@ -13,6 +22,11 @@ def install(chosen: Provider) -> None:
     """Make ``chosen`` the provider of this process. The worker calls it at boot; tests may."""
     global _installed
     _installed = chosen
+
+
+def is_installed() -> bool:
+    """Whether a provider has been chosen, or used."""
+    return _installed is not None
 
 
 def provider() -> Provider:

@@ -6,7 +6,7 @@ import sys
 
 from smolmix_web.platform.base import HttpAnswer, Platform, Storage, WebSocketLink
 
-__all__ = ["HttpAnswer", "Platform", "Storage", "WebSocketLink", "current_platform"]
+__all__ = ["HttpAnswer", "Platform", "Storage", "WebSocketLink", "current_platform", "ready_crypto"]
 
 
 def current_platform() -> Platform:
@@ -18,3 +18,14 @@ def current_platform() -> Platform:
     from smolmix_web.platform.native import NativePlatform
 
     return NativePlatform()
+
+
+async def ready_crypto() -> None:
+    """See to it that there is a crypto provider, where that takes waiting.
+
+    :raises ImportError: there is none to be had.
+    """
+    if sys.platform == "emscripten":
+        from smolmix_web.platform.npm_crypto import ready_provider
+
+        await ready_provider()

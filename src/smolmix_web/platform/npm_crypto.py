@@ -6,12 +6,17 @@ numbers only. ``worker/crypto/npm-crypto.js`` is the other half and explains the
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import importlib
+import importlib.resources
+import importlib.util
+import json
 import secrets
 from collections.abc import Callable
 from typing import Any
 
+from smolmix_web import crypto
 from smolmix_web.crypto import kdf, rsa
 from smolmix_web.crypto.provider import (
     Aead,
@@ -240,6 +245,37 @@ def worker_provider(name: str, module: Any = None) -> Provider:
     from smolmix_web.crypto.pyca import PycaProvider
 
     return PycaProvider(supplement=npm)
+
+
+async def ready_provider() -> None:
+    """Install the npm provider unless there is one: for a page's own Pyodide, where no worker did it.
+
+    The bundle is the module that the page registered as ``smolmix_npm_crypto``, else the one that the wheel
+    brings along (a policy of the page must allow ``data:`` scripts for that).
+
+    :raises ImportError: there is none.
+    """
+    if crypto.is_installed():
+        return
+    if importlib.util.find_spec("smolmix_npm_crypto") is None:
+        from pyodide.code import run_js
+
+        code = base64.b64encode(_bundle_of_the_wheel()).decode()
+        module = await run_js("(url) => import(url)")(f"data:text/javascript;base64,{code}")
+        crypto.install(NpmProvider(module))
+    else:
+        crypto.install(NpmProvider())
+
+
+def _bundle_of_the_wheel() -> bytes:
+    folder = importlib.resources.files("smolmix_web").joinpath("assets", "prebuilt")
+    try:
+        manifest = json.loads(folder.joinpath("manifest.json").read_text())
+        return folder.joinpath(manifest["files"]["npm-crypto.js"]["path"]).read_bytes()
+    except OSError:
+        raise ImportError(
+            "no cryptography: this wheel has no assets, so the page has to register 'smolmix_npm_crypto'"
+        ) from None
 
 
 class _NpmX25519:

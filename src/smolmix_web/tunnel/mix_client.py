@@ -27,7 +27,7 @@ from smolmix_web.nym.events import MessageReceived
 from smolmix_web.nym.lanes import GENERAL, Lane, connection_lane
 from smolmix_web.nym.topology import Topology
 from smolmix_web.options import TunnelOptions, camel_case
-from smolmix_web.platform import Platform, current_platform
+from smolmix_web.platform import Platform, current_platform, ready_crypto
 from smolmix_web.sockets.driver import Driver
 from smolmix_web.sockets.gateway_link import LinkState
 from smolmix_web.tunnel.events import (
@@ -148,6 +148,7 @@ class MixClient:
     async def set_up(self, *also: Callable[[], Awaitable[None]]) -> None:
         """What :meth:`connect` does; ``also`` runs together with the requests to the directory."""
         self.enter(TunnelState.CONNECTING, "setting up")
+        await ready_crypto()
         self.reach("keys", 0.0, "loading the keys of this client id")
         await self._access.load()
         self.reach("directory", 0.0, "asking the directory for the network")

@@ -9,7 +9,7 @@ from pathlib import Path
 from smolmix_web.options import TunnelOptions, camel_case
 
 ROOT = Path(__file__).parents[3]
-PAGE_OPTIONS = {"assets", "cryptoProvider"}
+PAGE_OPTIONS = {"assets", "assetsIntegrity", "cryptoProvider"}
 OPTIONS = {camel_case(item.name) for item in fields(TunnelOptions)}
 
 
@@ -36,4 +36,4 @@ def test_types_name_the_defaults():
 
 def test_playground_has_a_field_for_every_option():
     form = (ROOT / "demo" / "options.js").read_text()
-    assert set(re.findall(r"name: '(\w+)', type:", form)) == OPTIONS | PAGE_OPTIONS - {"assets"}
+    assert set(re.findall(r"name: '(\w+)', type:", form)) == OPTIONS | PAGE_OPTIONS - {"assets", "assetsIntegrity"}
