@@ -202,6 +202,8 @@ async def test_closing_fails_what_is_open_and_later_calls(world: LocalWorld, mak
         await reading
     with pytest.raises(TunnelClosed):
         await stream.read()
+    with pytest.raises(TunnelClosed):
+        await stream.write(b"to nobody")
     with pytest.raises(TunnelStateError, match="shutdown"):
         await tunnel.fetch("http://web.test/")
     with pytest.raises(TunnelStateError):

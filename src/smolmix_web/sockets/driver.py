@@ -506,6 +506,8 @@ class Driver:
             self._exit_answer.set_exception(closed)
             self._exit_answer.exception()
         self.link.fail(closed)
+        if self.stack is not None:
+            self.stack.abort_all(closed)  # or streams would go on taking what nobody will send
         self._fail_waiters(closed)
         self._tell_room(0)
         if not isinstance(error, TunnelClosed):
