@@ -21,6 +21,7 @@ from smolmix_web.nym.addresses import NodeAddress
 from smolmix_web.nym.rotation import KeyRotationInfo
 from smolmix_web.nym.topology import Topology
 from smolmix_web.platform import HttpAnswer
+from smolmix_web.sockets.tasks import end_tasks
 
 log = logging.getLogger(__name__)
 
@@ -152,8 +153,7 @@ class Announcer:
     async def stop(self) -> None:
         """Take the node off the lists, if the directory still answers."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks(self._task)
             self._task = None
         with contextlib.suppress(SmolmixError, TimeoutError):
             async with asyncio.timeout(1.0):
@@ -162,8 +162,7 @@ class Announcer:
     async def abandon(self) -> None:
         """Stop without a word, as a crash would."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks(self._task)
             self._task = None
 
     async def round(self) -> bool:

@@ -47,6 +47,7 @@ from smolmix_web.nym.lanes import GENERAL, connection_lane
 from smolmix_web.nym.topology import Topology
 from smolmix_web.platform.base import Platform
 from smolmix_web.sockets.gateway_link import GatewayLink, LinkConfig, LinkState
+from smolmix_web.sockets.tasks import end_tasks
 
 UPLINK_TARGET = 24
 """IP packets waiting for the mixnet above which the stack holds its own back. At the official pace of 50
@@ -216,8 +217,7 @@ class Driver:
                 self.ipr.close(self.now())
                 self._turn(self.now())
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks(self._task)
         await self.link.close()
         self._fail(TunnelClosed(reason))
 

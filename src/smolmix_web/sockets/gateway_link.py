@@ -26,6 +26,7 @@ from smolmix_web.gateway.client import GatewayClient
 from smolmix_web.gateway.events import Failed, MessagePushed, Ready, Registered
 from smolmix_web.nym.packets import PacketSize
 from smolmix_web.platform.base import Platform, WebSocketLink
+from smolmix_web.sockets.tasks import end_tasks
 
 INBOX_LIMIT = 1024
 """Messages read ahead of the loop; then the reader waits, and TCP slows the gateway down."""
@@ -132,8 +133,7 @@ class GatewayLink:
     async def close(self) -> None:
         """Idempotent."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks(self._task)
         self.fail(TunnelClosed("the tunnel ended"))
         self._set(LinkState.CLOSED, "closed")
 

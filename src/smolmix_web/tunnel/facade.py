@@ -34,6 +34,7 @@ from smolmix_web.resolve import Address, Family
 from smolmix_web.sockets.bytestream import ByteStream
 from smolmix_web.sockets.driver import Driver
 from smolmix_web.sockets.streams import TcpStream, UdpSocket
+from smolmix_web.sockets.tasks import end_tasks
 from smolmix_web.tls.stream import TlsStream
 from smolmix_web.tunnel.events import (
     RUNNING,
@@ -318,8 +319,7 @@ class Tunnel:
 
     async def _close_exit(self) -> None:
         if self._replacing is not None:
-            self._replacing.cancel()
-            await asyncio.gather(self._replacing, return_exceptions=True)
+            await end_tasks(self._replacing)
         if self._exit is not None:
             await self._end_exit(self._exit, TunnelClosed("the tunnel was closed"))
 

@@ -30,6 +30,7 @@ from smolmix_web.options import TunnelOptions, camel_case
 from smolmix_web.platform import Platform, current_platform, ready_crypto
 from smolmix_web.sockets.driver import Driver
 from smolmix_web.sockets.gateway_link import LinkState
+from smolmix_web.sockets.tasks import end_tasks
 from smolmix_web.tunnel.events import (
     CLIENT_PLAN,
     RUNNING,
@@ -193,10 +194,7 @@ class MixClient:
         await self._tear_down()
 
     async def _tear_down(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(*self._tasks)
         if self._session is not None:
             await self._session.driver.close()
         await self._platform.aclose()
