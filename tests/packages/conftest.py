@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
-import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from package_support import ROOT, SETTINGS
+
 from smolmix_web.localnet.world import LocalWorld
 
-ROOT = Path(__file__).parents[2]
-
 module_fixture = pytest_asyncio.fixture(scope="module", loop_scope="module")
-
-
-def _settings() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("playwright_config", ROOT / "playwright.config.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-SETTINGS = _settings()
-
-
-def run(*command: str, cwd: Path, **more: str) -> str:
-    """Standard output of a command that has to succeed."""
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=280, check=False)
-    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-    return done.stdout
 
 
 @module_fixture

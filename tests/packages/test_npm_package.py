@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import pytest
-from conftest import ROOT, SETTINGS, run
+from package_support import ROOT, SETTINGS, run
 from playwright.async_api import Browser, expect
 from static_site import StaticSite, documented_policy
 

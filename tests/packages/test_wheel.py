@@ -13,7 +13,7 @@ import venv
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run
+from package_support import ROOT, run
 from playwright.async_api import Browser
 from static_site import StaticSite
 

@@ -26,6 +26,8 @@ BY_NAME = (
     *("dns.rdtypes.ANY.SOA", "dns.rdtypes.ANY.TXT"),
     # For tracebacks in the log.
     *("traceback", "linecache", "_colorize"),
+    # When archives are unpacked later.
+    "importlib.metadata",
 )
 
 

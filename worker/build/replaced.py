@@ -38,6 +38,13 @@ PIPE, STDOUT, DEVNULL = -1, -2, -3
 def Popen(*arguments, **more):
     raise NotImplementedError("a browser has no processes")
 """,
+    # importlib.invalidate_caches looks here.
+    "importlib/metadata/__init__.py": b"""
+class MetadataPathFinder:
+    @classmethod
+    def invalidate_caches(cls):
+        pass
+""",
     # Asks for the versions of optional packages; none of them is there.
     "dns/_features.py": b"""
 def have(feature):
