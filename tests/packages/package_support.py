@@ -1,4 +1,4 @@
-"""What the tests of the packages share: the checkout, the settings of the browser, and commands that must work."""
+"""What the tests of the packages share: the checkout, the browser's settings, commands that must work."""
 
 from __future__ import annotations
 
