@@ -147,8 +147,11 @@ class Soak:
             self._watch(tunnel),
         ]
         try:
-            await asyncio.gather(*workers)
+            async with asyncio.timeout(self._seconds + 3 * PATIENCE):
+                await asyncio.gather(*workers)
             await self._until_idle(tunnel)
+        except TimeoutError:
+            self._figures.wrong.append("something under way did not end")
         finally:
             await tunnel.aclose()
 
