@@ -24,6 +24,7 @@ ORDER = (
     "tls",
     "tls_browser",
     "browser",
+    "start",
 )
 
 
