@@ -26,10 +26,11 @@ export class WorkerLink {
 
   /**
    * @param {Worker} worker
+   * @param {string} folder URL of the folder that its script lies in
    * @param {(event: EventName, detail: any) => void} onEvent
    * @param {(error: MixError) => void} onCrash the worker died of itself; all its requests have been rejected
    */
-  constructor(worker, onEvent, onCrash) {
+  constructor(worker, folder, onEvent, onCrash) {
     this.#worker = worker;
     this.#onEvent = onEvent;
     this.#onCrash = onCrash;
@@ -38,7 +39,8 @@ export class WorkerLink {
     // A script that cannot be loaded gives an event without a message.
     worker.addEventListener('error', (event) => {
       event.preventDefault();
-      this.#crash(event.message || 'its script could not be loaded');
+      if (event.message) this.#crash(event.message);
+      else this.#crash(`${folder}worker.js could not be loaded`, 'ASSETS');
     });
   }
 
@@ -137,10 +139,10 @@ export class WorkerLink {
     return waiting;
   }
 
-  /** @param {string} problem */
-  #crash(problem) {
+  /** @param {string} problem @param {string} [code] */
+  #crash(problem, code = 'WORKER') {
     if (this.#ended) return;
-    const error = new MixError({ code: 'WORKER', message: `the tunnel's worker failed: ${problem}`, retriable: true });
+    const error = new MixError({ code, message: `the tunnel's worker failed: ${problem}`, retriable: true });
     this.terminate(error);
     this.#onCrash(error);
   }

@@ -209,6 +209,7 @@ export class MixTunnel {
     }
     const link = new WorkerLink(
       worker,
+      parseAssets(this.#options.assets),
       (event, detail) => this.#onEvent(link, event, detail),
       (error) => this.#onFailure(link, error),
     );
