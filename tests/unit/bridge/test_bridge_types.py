@@ -36,4 +36,7 @@ def test_types_name_the_defaults():
 
 def test_playground_has_a_field_for_every_option():
     form = (ROOT / "demo" / "options.js").read_text()
-    assert set(re.findall(r"name: '(\w+)', type:", form)) == OPTIONS | PAGE_OPTIONS - {"assets", "assetsIntegrity"}
+    assert set(re.findall(r"name: '(\w+)', type:", form)) == OPTIONS | PAGE_OPTIONS - {
+        "assets",
+        "assetsIntegrity",
+    }
