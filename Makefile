@@ -66,4 +66,4 @@ soak: setup ## 30 minutes of mixed traffic over a network that keeps breaking (M
 	$(BIN)/python bench/soak.py --minutes $(or $(MINUTES),30)
 
 clean: ## remove everything that the other commands made
-	rm -rf $(VENV) node_modules build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) node_modules build dist assets .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -22,6 +22,7 @@ from typing import Any
 import certifi
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+ASSETS_FOLDER = "build/wheel-assets"  # of its own: npm may be packing at the same time
 ASSETS = "smolmix_web/assets/prebuilt"
 PLAYGROUND = "smolmix_web/assets/demo"
 
@@ -39,8 +40,9 @@ class WheelHook(BuildHookInterface[Any]):
         if node is None or not (root / "node_modules" / "pyodide").is_dir():
             print("no Node or no node_modules: the wheel will hold no assets", file=sys.stderr)
             return
-        if subprocess.run([node, "scripts/build_package.mjs"], cwd=root, check=False).returncode:
+        command = [node, "scripts/build_package.mjs", ASSETS_FOLDER]
+        if subprocess.run(command, cwd=root, check=False).returncode:
             print("the assets could not be built: the wheel will hold none", file=sys.stderr)
             return
-        included[str(root / "assets")] = ASSETS
+        included[str(root / ASSETS_FOLDER)] = ASSETS
         included[str(root / "demo")] = PLAYGROUND

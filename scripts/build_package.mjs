@@ -1,5 +1,5 @@
 /**
- * Before `npm pack`: puts the assets into `assets/`, built by the Python of the checkout.
+ * Before `npm pack`: puts the assets into `assets/` (or the folder that is named), built by the Python of the checkout.
  *
  * A full Pyodide distribution (SMOLMIX_PYODIDE_DIST) adds the provider on `cryptography`; without one the package has
  * the npm provider.
@@ -13,8 +13,9 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const own = [`${root}.venv/bin/python`, `${root}.venv/Scripts/python.exe`].find(existsSync);
+const folder = process.argv[2] ?? 'assets';
 const distribution = process.env.SMOLMIX_PYODIDE_DIST ?? 'none';
-const command = ['-m', 'smolmix_web', 'assets', '--out', `${root}assets`, '--pyodide-dist', distribution, '--no-compress'];
+const command = ['-m', 'smolmix_web', 'assets', '--out', `${root}${folder}`, '--pyodide-dist', distribution, '--no-compress'];
 const { status, error } = spawnSync(own ?? 'python3', command, {
   cwd: root,
   // npm reads the standard output of its own commands.
