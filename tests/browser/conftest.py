@@ -5,6 +5,7 @@ Everything runs in one event loop of the session, so that a test can also look a
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -13,12 +14,13 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, async_playwright
 
-from support.chromium import load_settings
+from support.patience import patient
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from browser_support import SETTINGS, open_mix_page, require_provider
 from mix_page import MixPage
 
 from smolmix_web.assets import ensure_assets
@@ -27,15 +29,15 @@ from smolmix_web.localnet.impairment import ImpairmentConfig
 from smolmix_web.localnet.network import LocalNetworkConfig
 from smolmix_web.localnet.world import LocalWorld
 
-SETTINGS = load_settings()
 PROVIDERS = ("npm", "cryptography")
 
 session_fixture = pytest_asyncio.fixture(scope="session", loop_scope="session")
 
 
-@pytest.fixture(scope="session")
-def assets() -> Path:
-    return ensure_assets(log=print)
+@session_fixture
+async def assets() -> Path:
+    # A build takes longer than a node may keep silent, and networks of other tests live in this process.
+    return await asyncio.to_thread(ensure_assets, log=print)
 
 
 @pytest.fixture(scope="session")
@@ -50,18 +52,9 @@ def provider(request: pytest.FixtureRequest, providers: set[str]) -> str:
     return require_provider(request.param, providers)
 
 
-def require_provider(name: str, providers: set[str]) -> str:
-    if name not in providers:
-        pytest.skip(
-            f"provider '{name}' is not in the assets: no full Pyodide distribution "
-            "(SMOLMIX_PYODIDE_DIST names a folder or URL)"
-        )
-    return name
-
-
 @session_fixture
 async def world() -> AsyncIterator[LocalWorld]:
-    async with LocalWorld() as world:
+    async with LocalWorld(patient()) as world:
         yield world
 
 
@@ -69,7 +62,7 @@ async def world() -> AsyncIterator[LocalWorld]:
 async def lossy_world() -> AsyncIterator[LocalWorld]:
     """2 % of the packets are lost and 5 % overtaken on each of the four links of a way."""
     bad = ImpairmentConfig(loss=0.02, reorder=0.05, seed=2)
-    async with LocalWorld(LocalNetworkConfig(impairment=bad)) as world:
+    async with LocalWorld(patient(LocalNetworkConfig(impairment=bad))) as world:
         yield world
 
 
@@ -125,50 +118,3 @@ async def mix(context: BrowserContext, world: LocalWorld, site: str) -> AsyncIte
     """An empty page with smolmix.js; no tunnel yet. Afterwards nothing unexpected was on its console."""
     async with open_mix_page(context, world, site) as mix:
         yield mix
-
-
-class open_mix_page:
-    """``async with open_mix_page(context, world, site) as mix``."""
-
-    def __init__(self, context: BrowserContext, world: LocalWorld, site: str) -> None:
-        self._context, self._world, self._site = context, world, site
-        self._problems: list[str] = []
-
-    async def __aenter__(self) -> MixPage:
-        self._page = await self._context.new_page()
-        watch(self._page, self._problems)
-        # The playground's own icon is a document of this origin without scripts, under the same policy.
-        await self._page.goto(f"{self._site}icon.svg")
-        mix = MixPage(self._page, tunnel_options(self._world))
-        await mix.load()
-        return mix
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._page.close()
-        assert self._problems == []
-
-
-def watch(page: Page, problems: list[str]) -> None:
-    """Collect errors that nobody caught, and what breaks the Content-Security-Policy.
-
-    The console is printed as well: pytest shows it with a test that fails.
-    """
-
-    def on_console(message: ConsoleMessage) -> None:
-        print(f"{message.type}: {message.text}")
-        # Python says the latter of a task that failed with nobody waiting for it.
-        if "Content Security Policy" in message.text or "Unhandled exception" in message.text:
-            problems.append(message.text)
-
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", on_console)
-
-
-def tunnel_options(world: LocalWorld) -> dict[str, Any]:
-    """Options of a set-up in a local network."""
-    network = world.describe()
-    return {
-        "network": network["directory"],
-        "forceTls": False,
-        "trustAnchors": network["trustAnchors"],
-    }

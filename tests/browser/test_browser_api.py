@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import open_mix_page, tunnel_options
+from browser_support import open_mix_page, tunnel_options
 from mix_page import MixPage
 from playwright.async_api import Browser, BrowserContext
 

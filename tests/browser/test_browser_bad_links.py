@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from conftest import open_mix_page, require_provider
+from browser_support import open_mix_page, require_provider
 from mix_page import MixPage, pattern, sha256
 from playwright.async_api import Browser
 

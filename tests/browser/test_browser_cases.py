@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from conftest import SETTINGS, open_mix_page
+from browser_support import SETTINGS, open_mix_page
 from mix_page import MixPage
 from playwright.async_api import Page, async_playwright
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import open_mix_page
+from browser_support import open_mix_page
 from mix_page import MixPage
 from playwright.async_api import Browser, Route
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import SETTINGS, open_mix_page
+from browser_support import SETTINGS, open_mix_page
 from logging_proxy import LoggingProxy
 from playwright.async_api import async_playwright
 
@@ -60,7 +60,8 @@ async def test_the_page_is_served_under_a_policy_that_names_them(
     network = world.describe()
     sockets = {f"ws://{host(node['websocket'])}" for node in network["nodes"].values() if "websocket" in node}
     directory = f"http://{host(network['directory'])}"
-    assert set(policy["connect-src"].split()) == {"'self'", directory, *sockets}
+    clear = {f"http://{host(url)}" for url in network["clear"].values()}  # what the page compares with
+    assert set(policy["connect-src"].split()) == {"'self'", directory, *sockets, *clear}
 
 
 async def test_assets_have_the_types_that_browsers_insist_on(context, site: str, assets: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import open_mix_page
+from browser_support import open_mix_page
 from mix_page import MixPage
 from playwright.async_api import BrowserContext
 

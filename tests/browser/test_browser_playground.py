@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from conftest import SETTINGS, watch
+from browser_support import SETTINGS, watch
 from playwright.async_api import Browser, Page, expect
 
 from smolmix_web.cli.demo import demo_network, playground_for, playground_of
@@ -19,6 +19,7 @@ from smolmix_web.localnet.loopback import NODE_ADDRESSES, can_listen
 from smolmix_web.localnet.world import LocalWorld
 from smolmix_web.options import TunnelOptions
 from smolmix_web.tunnel.mix_client import MixClient
+from support.patience import patient
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
 
@@ -71,7 +72,7 @@ class Playground:
 @module_fixture
 async def world() -> AsyncIterator[LocalWorld]:
     """The network of the demo, not that of the other tests: its nodes have addresses of their own."""
-    async with LocalWorld(demo_network()) as world:
+    async with LocalWorld(patient(demo_network())) as world:
         yield world
 
 

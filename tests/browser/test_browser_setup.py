@@ -133,6 +133,29 @@ async def test_nothing_goes_out_before_setup(mix: MixPage) -> None:
     assert await mix.call("disconnectMixTunnel") == {"value": None}
 
 
+async def test_a_database_that_lacks_its_store_is_mended(mix: MixPage) -> None:
+    """What a browser keeps of an opening that was given up half way."""
+    await mix.page.evaluate(
+        """() => new Promise((resolve, reject) => {
+          const opening = indexedDB.open('smolmix-web.half-made', 1);
+          opening.onerror = () => reject(opening.error);
+          opening.onsuccess = () => { opening.result.close(); resolve(); };
+        })"""
+    )
+    assert await mix.setup(clientId="half-made") == {"value": None}
+    assert await mix.call("disconnectMixTunnel") == {"value": None}
+    kept = await mix.page.evaluate(
+        """() => new Promise((resolve) => {
+          const opening = indexedDB.open('smolmix-web.half-made');
+          opening.onsuccess = () => {
+            resolve([...opening.result.objectStoreNames]);
+            opening.result.close();
+          };
+        })"""
+    )
+    assert kept == ["blobs"]
+
+
 async def test_missing_assets_are_named(mix: MixPage) -> None:
     answer = await mix.setup(assets="/nowhere/")
     assert answer["code"] == "ASSETS"

@@ -14,9 +14,9 @@ from official_page import LaunchBrowser, OfficialPage, OpenPage, PackageSite, fr
 from playwright.async_api import Browser, Playwright, async_playwright
 
 from smolmix_web.localnet.browser_access import chromium_flags, with_tls
-from smolmix_web.localnet.network import LocalNetworkConfig
 from smolmix_web.localnet.world import LocalWorld
 from support.chromium import load_settings
+from support.patience import patient
 
 _session = pytest_asyncio.fixture(scope="session", loop_scope="session")
 
@@ -49,7 +49,7 @@ async def launch_browser(playwright_driver: Playwright) -> AsyncIterator[LaunchB
 
 @_session
 async def world() -> AsyncIterator[LocalWorld]:
-    async with LocalWorld(with_tls(LocalNetworkConfig())) as world:
+    async with LocalWorld(with_tls(patient())) as world:
         yield world
 
 

@@ -16,13 +16,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 from package_support import ROOT, SETTINGS
 
 from smolmix_web.localnet.world import LocalWorld
+from support.patience import patient
 
 module_fixture = pytest_asyncio.fixture(scope="module", loop_scope="module")
 
 
 @module_fixture
 async def world() -> AsyncIterator[LocalWorld]:
-    async with LocalWorld() as world:
+    async with LocalWorld(patient()) as world:
         yield world
 
 

@@ -124,24 +124,47 @@ class IndexedDbStorage:
         await self._run("readwrite", lambda store: store.delete(name))
 
     async def _run(self, mode: str, action: Any) -> Any:
-        """One transaction on its own connection, so that no other tab's upgrade or deletion is blocked."""
-        opening = js.indexedDB.open(self._name, 1)
+        """One transaction, which goes on to its end though the caller may be cancelled.
 
-        def upgrade(_: Any) -> None:
-            opening.result.createObjectStore(self._STORE)
-
-        on_upgrade = create_proxy(upgrade)
-        opening.onupgradeneeded = on_upgrade
+        A database whose opening is given up half way can be left without its store.
+        """
+        transaction = asyncio.ensure_future(self._transact(mode, action))
         try:
-            database = await _outcome(opening)
-        finally:
-            opening.onupgradeneeded = None
-            on_upgrade.destroy()
+            return await asyncio.shield(transaction)
+        except asyncio.CancelledError:
+            transaction.add_done_callback(lambda task: task.cancelled() or task.exception())
+            raise
+
+    async def _transact(self, mode: str, action: Any) -> Any:
+        """On a connection of its own, so that no other tab's upgrade or deletion is blocked."""
+        database = await self._open()
         try:
             transaction = database.transaction(self._STORE, mode)
             return await _outcome(action(transaction.objectStore(self._STORE)))
         finally:
             database.close()
+
+    async def _open(self) -> Any:
+        """The database with its store: one that lacks it, whatever the reason, is given it."""
+        database = await self._request(js.indexedDB.open(self._name))
+        if database.objectStoreNames.contains(self._STORE):
+            return database
+        version = database.version + 1
+        database.close()
+        return await self._request(js.indexedDB.open(self._name, version))
+
+    async def _request(self, opening: Any) -> Any:
+        def upgrade(_: Any) -> None:
+            if not opening.result.objectStoreNames.contains(self._STORE):
+                opening.result.createObjectStore(self._STORE)
+
+        on_upgrade = create_proxy(upgrade)
+        opening.onupgradeneeded = on_upgrade
+        try:
+            return await _outcome(opening)
+        finally:
+            opening.onupgradeneeded = None
+            on_upgrade.destroy()
 
 
 async def _outcome(request: Any) -> Any:
