@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from docs.blocks import BLOCKS, ROOT, Block, select
 from smolmix_web.adapters.blocking import LoopThread
 from smolmix_web.assets import ensure_assets
+from support.chromium import load_settings
 
 LIMIT = 150_000
 """Milliseconds for one block on a slow machine: a cold start takes five seconds."""
@@ -103,20 +103,10 @@ def site(network: dict[str, Any]) -> Iterator[tuple[Site, str]]:
     thread.stop()
 
 
-def browser_settings() -> dict[str, Any]:
-    spec = importlib.util.spec_from_file_location("playwright_config", ROOT / "playwright.config.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    options: dict[str, Any] = module.launch_options()
-    return options
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(**browser_settings())
+        browser = playwright.chromium.launch(**load_settings().launch_options())
         yield browser
         browser.close()
 

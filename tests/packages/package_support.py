@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 from pathlib import Path
-from types import ModuleType
+
+from support.chromium import load_settings
 
 ROOT = Path(__file__).parents[2]
-
-
-def _settings() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("playwright_config", ROOT / "playwright.config.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-SETTINGS = _settings()
+SETTINGS = load_settings()
 
 
 def run(*command: str, cwd: Path, **more: str) -> str:
