@@ -204,7 +204,7 @@ export interface TunnelState {
 /** Detail of a `progress` event. */
 export interface TunnelProgress {
   /** `boot:…` while the worker starts, then the stages of the tunnel. */
-  stage: 'boot:manifest' | 'boot:python' | 'boot:packages' | 'boot:bridge' | 'keys' | 'directory' | 'gateway' | 'exit' | 'ready';
+  stage: 'boot:manifest' | 'boot:files' | 'boot:python' | 'boot:packages' | 'boot:bridge' | 'keys' | 'directory' | 'gateway' | 'exit' | 'ready';
   /** 0 to 1, of boot or of the tunnel's set-up. */
   fraction: number;
   /** 0 to 1, of this stage of the tunnel's set-up. */
