@@ -25,6 +25,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from types import CoroutineType
 from typing import Any
 
 from smolmix_web.directory.network import DirectoryConfig
@@ -136,13 +137,13 @@ class Soak:
         )
         self._started = time.monotonic()
         workers: list[Awaitable[None]] = [
-            self._repeat("download", lambda: self._download(tunnel)),
-            self._repeat("https download", lambda: self._download(tunnel, "https")),
-            self._repeat("upload", lambda: self._upload(tunnel)),
-            self._repeat("websocket", lambda: self._websocket(tunnel)),
-            self._repeat("open connection", lambda: self._long_stream(tunnel)),
-            self._repeat("look-up", lambda: self._look_up(tunnel, world)),
-            self._repeat("raw message", lambda: self._raw_message(tunnel)),
+            self._repeat("download", tunnel, lambda: self._download(tunnel)),
+            self._repeat("https download", tunnel, lambda: self._download(tunnel, "https")),
+            self._repeat("upload", tunnel, lambda: self._upload(tunnel)),
+            self._repeat("websocket", tunnel, lambda: self._websocket(tunnel)),
+            self._repeat("open connection", tunnel, lambda: self._long_stream(tunnel)),
+            self._repeat("look-up", tunnel, lambda: self._look_up(tunnel, world)),
+            self._repeat("raw message", tunnel, lambda: self._raw_message(tunnel)),
             self._break_things(world),
             self._watch(tunnel),
         ]
@@ -161,22 +162,27 @@ class Soak:
     def _elapsed(self) -> float:
         return time.monotonic() - self._started
 
-    async def _repeat(self, name: str, work: Callable[[], Awaitable[int]]) -> None:
+    async def _repeat(self, name: str, tunnel: Tunnel, work: Callable[[], Awaitable[int]]) -> None:
         figures = self._figures
         while self._elapsed < self._seconds:
+            task = asyncio.ensure_future(work())
             try:
-                async with asyncio.timeout(PATIENCE):
-                    count = await work()
-                figures.bytes += count
+                if task not in (await asyncio.wait({task}, timeout=PATIENCE))[0]:
+                    figures.wrong.append(f"{name} hung for {PATIENCE:g} s at {self._elapsed:.0f} s")
+                    print("\n".join([figures.wrong[-1], *where(task), str(tunnel.stats())]), flush=True)
+                    task.cancel()
+                figures.bytes += await task
                 figures.done[name] += 1
             except SmolmixError as error:
                 what = f"{error.code} ({error.phase})" if error.phase else error.code
                 figures.failed[f"{name}: {what}"] += 1
                 await asyncio.sleep(0.5)
-            except TimeoutError:
-                figures.wrong.append(f"{name} hung for {PATIENCE:g} s at {self._elapsed:.0f} s")
             except Wrong as error:
                 figures.wrong.append(f"{name}: {error} at {self._elapsed:.0f} s")
+            except asyncio.CancelledError:
+                if (ours := asyncio.current_task()) is not None and ours.cancelling():
+                    task.cancel()
+                    raise
             await asyncio.sleep(0.1)
 
     async def _download(self, tunnel: Tunnel, scheme: str = "http") -> int:
@@ -338,6 +344,16 @@ class Soak:
         )
         print("growth     " + ", ".join(f"{name} {by:+.1f}" for name, by in growth.items()))
         return problems
+
+
+def where(task: asyncio.Future[int]) -> list[str]:
+    """What a task waits for, from the outermost call to the innermost."""
+    lines, awaited = list[str](), task.get_coro() if isinstance(task, asyncio.Task) else None
+    while isinstance(awaited, CoroutineType):
+        if awaited.cr_frame is not None:
+            lines.append(f"    {awaited.cr_code.co_qualname}, line {awaited.cr_frame.f_lineno}")
+        awaited = awaited.cr_await
+    return lines
 
 
 def average(samples: list[Sample], name: str, begin: float, end: float) -> float:
