@@ -46,6 +46,16 @@ class TunnelStateError(LocalProtocolError):
     retriable = True
 
 
+class FeatureMissing(LocalProtocolError):
+    """The assets were built without the part that this call needs; see :mod:`smolmix_web.features`."""
+
+    code = "FEATURE_MISSING"
+
+    def __init__(self, feature: str) -> None:
+        super().__init__(f"these assets were built without {feature}; --features of the build brings it")
+        self.feature = feature
+
+
 class RemoteProtocolError(SmolmixError):
     """The peer of a layer (directory, gateway, exit, server) broke its protocol."""
 

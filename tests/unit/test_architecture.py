@@ -40,6 +40,7 @@ ORDER = (
     "sphinx",
     "platform",
     "crypto",
+    "features",
     "options",
     "json_fields",
     "wire",

@@ -7,16 +7,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pyodide_js
-from pyodide.ffi import JsException, create_proxy
+from pyodide.ffi import create_proxy
 
-from smolmix_web import crypto
+from smolmix_web import crypto, features
 from smolmix_web.bridge.buffers import give_bytes, take_bytes
 from smolmix_web.bridge.handlers import Handlers, TunnelLike
 from smolmix_web.bridge.messages import EventMessage, ToPage, emit_message, parse_message
-from smolmix_web.fetch import BadResponse, codings
 from smolmix_web.options import TunnelOptions
 from smolmix_web.platform.browser import BrowserPlatform
-from smolmix_web.platform.npm_brotli import NpmBrotli
 from smolmix_web.platform.npm_crypto import worker_provider
 from smolmix_web.tunnel import Tunnel
 
@@ -31,7 +29,10 @@ def start(
     ``load_brotli`` gives the module npm-brotli.js.
     """
     crypto.install(worker_provider(provider, npm))
-    codings.register("br", LazyBrotli(load_brotli).coding)
+    if features.has("fetch"):
+        from smolmix_web.bridge.brotli import LazyBrotli
+
+        LazyBrotli(load_brotli).register()
 
     def send(message: ToPage) -> None:
         text, data = emit_message(message)
@@ -57,26 +58,6 @@ def _gauges() -> dict[str, int]:
     """
     module = pyodide_js._module
     return {"references": int(module._hiwire_num_refs()), "memory": int(module.HEAPU8.length)}
-
-
-class LazyBrotli:
-    """The content coding ``br``, whose decoder is loaded with the first response that needs it."""
-
-    def __init__(self, load: Callable[[], Awaitable[Any]]) -> None:
-        self._load = load
-        self._module: NpmBrotli | None = None
-        self.coding = codings.Available(self._make, self._prepare)
-
-    async def _prepare(self) -> None:
-        if self._module is None:
-            try:
-                self._module = NpmBrotli(await self._load())
-            except JsException as error:
-                raise BadResponse("the body is packed with br, whose decoder could not be loaded") from error
-
-    def _make(self) -> codings.Coding:
-        assert self._module is not None
-        return codings.Brotli(self._module)
 
 
 class PageLogHandler(logging.Handler):

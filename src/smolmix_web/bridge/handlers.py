@@ -47,11 +47,11 @@ from smolmix_web.bridge.messages import (
 )
 from smolmix_web.bridge.socket_handlers import SocketHandlers, WebSocketLike
 from smolmix_web.errors import LocalProtocolError, NetworkError, TunnelStateError
-from smolmix_web.fetch import FetchTimeouts
 from smolmix_web.fetch.request import RedirectMode
+from smolmix_web.fetch.timeouts import FetchTimeouts
 from smolmix_web.options import TunnelOptions
 from smolmix_web.resolve import Address, Family
-from smolmix_web.websocket import WebSocketSettings
+from smolmix_web.websocket.settings import WebSocketSettings
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from smolmix_web.bridge.messages import (
     describe,
 )
 from smolmix_web.errors import LocalProtocolError, SmolmixError
-from smolmix_web.websocket import WebSocketSettings
+from smolmix_web.websocket.settings import WebSocketSettings
 
 
 class WebSocketLike(Protocol):

@@ -1,12 +1,19 @@
-"""HTTP/1.1 through the tunnel: what `fetch` is to a page. h11 does the protocol."""
+"""HTTP/1.1 through the tunnel: what `fetch` is to a page. h11 does the protocol.
+
+The names below are loaded when first used: rules and limits of requests are wanted where h11 is not.
+"""
 
 from __future__ import annotations
 
-from smolmix_web.fetch.client import FetchClient, FetchResponse
-from smolmix_web.fetch.cookies import CookieJar
-from smolmix_web.fetch.errors import BadResponse, BodyTooLarge, RedirectError, ResponseCutOff
-from smolmix_web.fetch.request import FetchRequest
-from smolmix_web.fetch.timeouts import FetchTimeouts
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smolmix_web.fetch.client import FetchClient, FetchResponse
+    from smolmix_web.fetch.cookies import CookieJar
+    from smolmix_web.fetch.errors import BadResponse, BodyTooLarge, RedirectError, ResponseCutOff
+    from smolmix_web.fetch.request import FetchRequest
+    from smolmix_web.fetch.timeouts import FetchTimeouts
 
 __all__ = [
     "BadResponse",
@@ -19,3 +26,21 @@ __all__ = [
     "RedirectError",
     "ResponseCutOff",
 ]
+
+_HOMES = {
+    "BadResponse": "errors",
+    "BodyTooLarge": "errors",
+    "CookieJar": "cookies",
+    "FetchClient": "client",
+    "FetchRequest": "request",
+    "FetchResponse": "client",
+    "FetchTimeouts": "timeouts",
+    "RedirectError": "errors",
+    "ResponseCutOff": "errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

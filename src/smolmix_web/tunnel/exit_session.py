@@ -12,12 +12,13 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from smolmix_web import features
 from smolmix_web.directory.selection import ExitChoice
-from smolmix_web.errors import SmolmixError, TunnelClosed
-from smolmix_web.fetch import CookieJar, FetchClient, FetchRequest, FetchResponse, FetchTimeouts
-from smolmix_web.fetch.request import Origin, RedirectMode
-from smolmix_web.fetch.timeouts import during
+from smolmix_web.errors import FeatureMissing, SmolmixError, TunnelClosed
+from smolmix_web.fetch.request import FetchRequest, Origin, RedirectMode
+from smolmix_web.fetch.timeouts import FetchTimeouts, during
 from smolmix_web.ipr.events import Connected
 from smolmix_web.net.config import StackConfig, TcpOptions
 from smolmix_web.net.stack import Stack
@@ -28,11 +29,14 @@ from smolmix_web.sockets.bytestream import ByteStream
 from smolmix_web.sockets.driver import Driver
 from smolmix_web.sockets.happy_eyeballs import first_to_connect
 from smolmix_web.sockets.streams import TcpStream, UdpSocket, open_tcp, open_udp
-from smolmix_web.tls.config import TlsConfig
-from smolmix_web.tls.stream import TlsStream
-from smolmix_web.tls.stream import wrap as wrap_tls
-from smolmix_web.tls.tickets import TicketStore
 from smolmix_web.tunnel.timing import deadline
+
+if TYPE_CHECKING:
+    # What a page's assets may be built without is imported where it is used.
+    from smolmix_web.fetch.client import FetchClient, FetchResponse
+    from smolmix_web.fetch.cookies import CookieJar
+    from smolmix_web.tls.stream import TlsStream
+    from smolmix_web.tls.tickets import TicketStore
 
 # What happens in the layers below is told here, where it is known what for.
 tls_logger = logging.getLogger("smolmix_web.tls")
@@ -84,16 +88,22 @@ class ExitSession:
             random_bytes=platform.random_bytes,
         )
         # Tickets would tell a server that one visitor moved to another exit: they go with this one.
-        self._tickets = TicketStore() if options.tls_resumption else None
+        self._tickets = _ticket_store() if options.tls_resumption else None
         self.tls_stats = TlsStats()
-        self.fetch_client = FetchClient(self.open_origin, platform.monotonic, cookies=cookies)
+        self.fetch_client: FetchClient | None = None
+        """None in assets without ``fetch``."""
+        if features.has("fetch"):
+            from smolmix_web.fetch.client import FetchClient
+
+            self.fetch_client = FetchClient(self.open_origin, platform.monotonic, cookies=cookies)
 
     async def end(self, error: TunnelClosed) -> None:
         """Fail what is under way and free it. Idempotent."""
         if self.lost is None:
             self.lost = error
         await self._resolver.aclose()
-        await self.fetch_client.aclose()
+        if self.fetch_client is not None:
+            await self.fetch_client.aclose()
 
     async def resolve(self, host: str, family: Family = 0, timeout: float | None = None) -> str:
         """One address of ``host``. Errors: see :mod:`smolmix_web.resolve`."""
@@ -116,7 +126,9 @@ class ExitSession:
         timeouts: FetchTimeouts,
         credentials: bool = True,
     ) -> FetchResponse:
-        """See :meth:`smolmix_web.fetch.FetchClient.fetch`."""
+        """See :meth:`smolmix_web.fetch.FetchClient.fetch`. :raises FeatureMissing: it is not there."""
+        if self.fetch_client is None:
+            raise FeatureMissing("fetch")
         with self._or_lost():
             return await self.fetch_client.fetch(
                 request,
@@ -184,7 +196,12 @@ class ExitSession:
         """TLS on a stream. :raises TlsError: see :mod:`smolmix_web.tls`.
 
         :param partition: with the option ``tls_resumption``, sessions are resumed within it; None: never.
+        :raises FeatureMissing: these are assets without TLS.
         """
+        features.require("web")
+        from smolmix_web.tls.config import TlsConfig
+        from smolmix_web.tls.stream import wrap as wrap_tls
+
         config = TlsConfig(
             alpn=alpn,
             trust_anchors=self._options.trust_anchors,
@@ -224,6 +241,15 @@ class ExitSession:
             if self.lost is None or is_our_own:
                 raise
             raise TunnelClosed(str(self.lost)) from error
+
+
+def _ticket_store() -> TicketStore | None:
+    """None where there is no TLS."""
+    if not features.has("web"):
+        return None
+    from smolmix_web.tls.tickets import TicketStore
+
+    return TicketStore()
 
 
 def make_stack(options: TunnelOptions, platform: Platform, connected: Connected) -> Stack:

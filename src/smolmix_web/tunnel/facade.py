@@ -15,14 +15,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from smolmix_web import __version__, crypto
+from smolmix_web import __version__, crypto, features
 from smolmix_web.directory.selection import ExitChoice
 from smolmix_web.errors import NetworkError, OptionError, SmolmixError, TunnelClosed, TunnelStateError
-from smolmix_web.fetch import CookieJar, FetchRequest, FetchResponse, FetchTimeouts
-from smolmix_web.fetch.request import RedirectMode
-from smolmix_web.fetch.timeouts import during
+from smolmix_web.fetch.request import FetchRequest, RedirectMode
+from smolmix_web.fetch.timeouts import FetchTimeouts, during
 from smolmix_web.ipr.client import IprClient, IprClientConfig
 from smolmix_web.net.pure_acks import drop_superseded
 from smolmix_web.nym import base58
@@ -35,7 +34,6 @@ from smolmix_web.sockets.bytestream import ByteStream
 from smolmix_web.sockets.driver import Driver
 from smolmix_web.sockets.streams import TcpStream, UdpSocket
 from smolmix_web.sockets.tasks import end_tasks
-from smolmix_web.tls.stream import TlsStream
 from smolmix_web.tunnel.events import (
     RUNNING,
     TUNNEL_PLAN,
@@ -54,7 +52,15 @@ from smolmix_web.tunnel.mix_client import MixClient, numbers
 from smolmix_web.tunnel.option_checks import check_options
 from smolmix_web.tunnel.timing import TunnelTiming, deadline
 from smolmix_web.tunnel.uplink import UplinkConfig
-from smolmix_web.websocket import WebSocketClient, WebSocketRequest, WebSocketSettings
+
+if TYPE_CHECKING:
+    # What a page's assets may be built without is imported where it is used.
+    from smolmix_web.fetch.client import FetchResponse
+    from smolmix_web.fetch.cookies import CookieJar
+    from smolmix_web.tls.stream import TlsStream
+    from smolmix_web.websocket.client import WebSocketClient
+    from smolmix_web.websocket.request import WebSocketRequest
+    from smolmix_web.websocket.settings import WebSocketSettings
 
 logger = logging.getLogger("smolmix_web.tunnel")
 
@@ -100,7 +106,7 @@ class Tunnel:
         self._exit_settled = asyncio.Event()
         self._replacing: asyncio.Task[None] | None = None
         self._websockets: set[WebSocketClient] = set()
-        self._cookies = CookieJar(platform.unix_time) if options.cookies else None
+        self._cookies = _cookie_jar(platform) if options.cookies else None
         self._exits_lost = 0
         self._proven_exits: set[Recipient] = set()  # those known to answer keep-alives
         self._fetches_repeated = 0
@@ -374,7 +380,9 @@ class Tunnel:
         :raises TunnelStateError: the tunnel is not up. :raises OptionError: names the bad argument.
         :raises TunnelClosed: the exit was lost, or the tunnel closed.
         :raises NetworkError, RemoteProtocolError, DeadlineError: see :mod:`smolmix_web.fetch`.
+        :raises FeatureMissing: these are assets without ``fetch``.
         """
+        features.require("fetch")
         request = FetchRequest.create(url, method=method, headers=headers, body=body)
         if max_redirects is None:
             max_redirects = self.options.max_redirects
@@ -429,7 +437,10 @@ class Tunnel:
         :raises TunnelStateError: the tunnel is not up. :raises TunnelClosed: the exit was lost meanwhile.
         :raises ResolutionFailed, ConnectionRefused, Unreachable: see :mod:`smolmix_web.errors`.
         :raises TlsError: see :mod:`smolmix_web.tls`. :raises DeadlineError: it took too long.
+        :raises FeatureMissing: these are assets without TLS, which comes with ``fetch`` and ``socket``.
         """
+        if tls:
+            features.require("web")
         if not 0 < port < 65536:
             raise OptionError("port", f"{port} is not between 1 and 65535")
         session = await self._available()
@@ -447,7 +458,12 @@ class Tunnel:
         """An open WebSocket to ``url`` (ws or wss) through the tunnel.
 
         :raises OptionError: names the bad argument. :raises HandshakeRefused: the server did not upgrade.
+        :raises FeatureMissing: these are assets without ``socket``.
         """
+        features.require("socket")
+        from smolmix_web.websocket.client import WebSocketClient
+        from smolmix_web.websocket.request import WebSocketRequest
+
         request = WebSocketRequest.create(url, protocols, headers)
         jar = self._cookies
         if jar is not None:
@@ -497,14 +513,24 @@ class Tunnel:
         layers["tunnel"] = {"exitsLost": self._exits_lost, "fetchesRepeated": self._fetches_repeated}
         session = self._exit
         if session is not None:
-            driver, client = session.driver, session.fetch_client
+            driver = session.driver
             if driver.ipr is not None:
                 layers["ipr"] = numbers(driver.ipr.stats)
             layers["stack"] = numbers(session.stack.stats) | session.stack.counts()
             layers["tls"] = numbers(session.tls_stats)
-            layers["fetch"] = numbers(client.stats) | client.pool.counts()
+            if (client := session.fetch_client) is not None:
+                layers["fetch"] = numbers(client.stats) | client.pool.counts()
         layers["websocket"] = {"open": len(self._websockets)}
         return layers
+
+
+def _cookie_jar(platform: Platform) -> CookieJar | None:
+    """None where there is nothing that sends cookies."""
+    if not features.has("web"):
+        return None
+    from smolmix_web.fetch.cookies import CookieJar
+
+    return CookieJar(platform.unix_time)
 
 
 def _until(ends_at: float | None, limits: FetchTimeouts) -> FetchTimeouts:

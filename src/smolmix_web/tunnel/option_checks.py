@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from smolmix_web import features
 from smolmix_web.errors import MalformedError, OptionError
 from smolmix_web.nym import base58
 from smolmix_web.options import TunnelOptions
-from smolmix_web.tls.certificates.pem import decode_pem
 
 
 def check_options(options: TunnelOptions) -> None:
@@ -15,7 +15,9 @@ def check_options(options: TunnelOptions) -> None:
             base58.decode(options.preferred_gateway, 32)
         except MalformedError as error:
             raise OptionError("preferredGateway", f"no identity of a gateway: {error}") from None
-    if options.trust_anchors is not None:
+    if options.trust_anchors is not None and features.has("web"):
+        from smolmix_web.tls.certificates.pem import decode_pem
+
         try:
             found = decode_pem(options.trust_anchors)
         except MalformedError as error:
