@@ -69,6 +69,8 @@ function restore() {
   }
 }
 
+// Everything listens by now; clicks and keys can come.
+document.body.inert = false;
 restore();
 addEventListener('hashchange', restore);
 document.addEventListener('change', (event) => {

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from browser_support import SETTINGS, watch
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from smolmix_web.cli.demo import demo_network, playground_for, playground_of
 from smolmix_web.localnet.loopback import NODE_ADDRESSES, can_listen
@@ -164,6 +164,27 @@ async def test_a_wrong_option_is_explained_and_can_be_set_right(opened: Playgrou
     await expect(page.locator("#state")).to_have_text("ready", timeout=SETTINGS.SETUP_TIMEOUT)
     await expect(page.locator("#setup-error")).to_be_hidden()
     await expect(page.get_by_role("button", name="Fetch", exact=True)).to_be_enabled()
+
+
+async def test_what_is_clicked_while_the_page_loads_is_not_lost(browser: Browser, site: str) -> None:
+    page = await browser.new_page()
+    loaded = asyncio.Event()
+
+    async def hold_back(route: Route) -> None:
+        await loaded.wait()
+        await route.continue_()
+
+    await page.route("**/main.js", hold_back)
+    await page.goto(site, wait_until="commit")
+    tab = page.get_by_role("tab", name="DNS", include_hidden=True)
+    await expect(tab).to_be_visible()
+    click = asyncio.create_task(tab.click())
+    await page.wait_for_timeout(300)
+    assert not click.done()
+    loaded.set()
+    await click
+    await expect(page.get_by_role("tabpanel", name="DNS")).to_be_visible()
+    await page.close()
 
 
 # ---- with one ----
