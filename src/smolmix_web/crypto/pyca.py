@@ -11,12 +11,12 @@ from collections.abc import Callable
 import cryptography
 from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from smolmix_web.crypto import kdf
+from smolmix_web.crypto import curve25519, kdf
 from smolmix_web.crypto.provider import (
     Aead,
     AeadName,
@@ -92,16 +92,13 @@ class PycaProvider:
     # Curve25519 -----------------------------------------------------------------------------------------
 
     def x25519(self, secret: bytes, public: bytes) -> bytes:
-        return self.x25519_key(secret).exchange(public)
+        return curve25519.x25519_key(secret).exchange(public)
 
     def x25519_public(self, secret: bytes) -> bytes:
-        return self.x25519_key(secret).public
+        return curve25519.x25519_key(secret).public
 
     def x25519_key(self, secret: bytes) -> X25519Key:
-        try:
-            return _PycaX25519(x25519.X25519PrivateKey.from_private_bytes(secret))
-        except ValueError:
-            raise CryptoError("X25519: a secret has 32 bytes") from None
+        return curve25519.x25519_key(secret)
 
     def ed25519_public(self, seed: bytes) -> bytes:
         return self._ed25519_key(seed).public_key().public_bytes_raw()
@@ -272,23 +269,6 @@ class PycaProvider:
             return mlkem.MLKEM768PublicKey.from_public_bytes(public).encapsulate()
         except ValueError:
             raise CryptoError("ML-KEM-768: unusable encapsulation key") from None
-
-
-class _PycaX25519:
-    __slots__ = ("_key",)
-
-    def __init__(self, key: x25519.X25519PrivateKey) -> None:
-        self._key = key
-
-    @property
-    def public(self) -> bytes:
-        return self._key.public_key().public_bytes_raw()
-
-    def exchange(self, peer_public: bytes) -> bytes:
-        try:
-            return self._key.exchange(x25519.X25519PublicKey.from_public_bytes(peer_public))
-        except ValueError:
-            raise CryptoError("X25519: unusable public key") from None
 
 
 class _PycaAead:
