@@ -40,6 +40,7 @@ from smolmix_web.nym.replier import Replier
 from smolmix_web.nym.replies import AdditionalSurbs, RepliableData, ReplyData, SurbRequest
 from smolmix_web.nym.rotation import KeyRotationInfo, SurbRefresh
 from smolmix_web.nym.stats import ClientStats
+from smolmix_web.nym.stockpile import Stockpile
 from smolmix_web.nym.surb_issuer import Peer, SurbIssuer
 from smolmix_web.nym.topology import Topology
 from smolmix_web.nym.traffic import Traffic
@@ -77,6 +78,7 @@ class NymClient:
         self._composer = Composer(config, self._preparer, self._issuer, self._outbox)
         self._receiver = Receiver(keys, config, stats, self._issuer)
         self._traffic = Traffic(config, stats, self._preparer, self._outbox, random_bytes)
+        self._stockpile = Stockpile(config, stats, self._preparer)
         self._now = now
         self._expire_at = now + _EXPIRY_INTERVAL
         self._rotation: KeyRotationInfo | None = None
@@ -109,6 +111,7 @@ class NymClient:
             self._poll_refresh(topology, now)
         if self.is_ready and not was_ready:
             self._traffic.start(now)
+        self._stockpile.renew(now)
         self._composer.flush(now)
 
     def set_key_rotation(self, info: KeyRotationInfo, now: float, unix_time: float) -> None:
@@ -228,10 +231,9 @@ class NymClient:
         self.stats.pushes += 1
         if len(message) == ACK_LENGTH:
             self._receive_ack(message, now)
-            return
-        incoming = self._receiver.receive(message, now)
-        if incoming is not None:
+        elif (incoming := self._receiver.receive(message, now)) is not None:
             self._handle_message(incoming, now)
+        self._stockpile.observe(now)
 
     def _receive_ack(self, content: bytes, now: float) -> None:
         try:
@@ -294,7 +296,9 @@ class NymClient:
         """
         self._now = now
         self._composer.answer_requests(now)
-        return self._traffic.packets(now, limit, backlog) if self.is_ready else []
+        packets = self._traffic.packets(now, limit, backlog) if self.is_ready else []
+        self._stockpile.observe(now)
+        return packets
 
     def prepare_ahead(self, now: float, budget: int) -> int:
         """Spends idle time on headers, keys and reply SURBs that will be needed soon.
@@ -358,7 +362,11 @@ class NymClient:
             counts. (Otherwise a full queue would be due for ever.)
         """
         at = min(
-            self._outbox.pending.poll_at(), self._replier.poll_at(), self._expire_at, self._rotation_poll_at
+            self._outbox.pending.poll_at(),
+            self._replier.poll_at(),
+            self._expire_at,
+            self._rotation_poll_at,
+            self._stockpile.due_at,
         )
         if can_send and self.is_ready:
             at = min(at, self._traffic.poll_at(self._now))
@@ -367,7 +375,7 @@ class NymClient:
         return at
 
     def handle_timer(self, now: float) -> None:
-        """Takes lost fragments up again and looks after SURBs and keys."""
+        """Takes lost fragments up again, looks after SURBs and keys, and uses times of quiet."""
         self._now = now
         for fragment in self._outbox.take_lost(now):
             if fragment.recipient is not None:
@@ -380,6 +388,15 @@ class NymClient:
         if now >= self._expire_at:
             self._expire_at = now + _EXPIRY_INTERVAL
             self._issuer.expire(now)
+        if now >= self._stockpile.due_at:
+            self._stockpile.work(now, self._keys_change_at(now))
+
+    def _keys_change_at(self, now: float) -> float:
+        info = self._rotation
+        if info is None:
+            return math.inf
+        unix_time = now + self._unix_offset
+        return info.rotation_start(info.rotation_at(unix_time) + 1) - self._unix_offset
 
     def _poll_rotation(self, now: float) -> None:
         info, topology = self._rotation, self._preparer.topology

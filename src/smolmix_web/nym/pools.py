@@ -16,12 +16,15 @@ RECENT = 60.0
 """Seconds after its last use during which a pool is refilled."""
 MAX_POOLS = 32
 """Beyond it the pool used longest ago goes: a client talks to one exit and itself, an exit by SURBs."""
+MAX_STOCK = 4096
+"""Items in all pools above which :meth:`PoolSet.stock_up` makes no more; about 5 MB."""
 
 
 @dataclass(slots=True)
 class _Pool:
     make: Callable[[], Any]
     target: int
+    reserve: int
     used_at: float
     items: deque[Any] = field(default_factory=deque)
 
@@ -36,17 +39,18 @@ class PoolSet:
     def __len__(self) -> int:
         return sum(len(pool.items) for pool in self._pools.values())
 
-    def take(self, key: Hashable, make: Callable[[], _T], target: int, now: float) -> _T:
+    def take(self, key: Hashable, make: Callable[[], _T], target: int, now: float, *, reserve: int = 0) -> _T:
         """An item, made ahead or right now.
 
         :param make: equal keys come with equivalent functions.
         :param target: items that :meth:`refill` keeps ready.
+        :param reserve: items that :meth:`stock_up` fills up to.
         """
         pool = self._pools.pop(key, None)
         if pool is None:
             if len(self._pools) >= MAX_POOLS:
                 del self._pools[next(iter(self._pools))]
-            pool = _Pool(make, target, now)
+            pool = _Pool(make, target, max(target, reserve), now)
         self._pools[key] = pool
         pool.used_at = now
         item: _T = pool.items.popleft() if pool.items else make()
@@ -54,11 +58,21 @@ class PoolSet:
 
     def refill(self, now: float, budget: int) -> int:
         """Makes up to ``budget`` items, always for the emptiest pool; returns how many."""
-        pools = [pool for pool in self._pools.values() if now - pool.used_at <= RECENT and pool.target > 0]
+        return self._fill(now, budget, RECENT, lambda pool: pool.target)
+
+    def stock_up(self, now: float, budget: int, recent: float) -> int:
+        """The same up to the reserve.
+
+        :param recent: seconds since the last use of a pool that is still filled.
+        """
+        return self._fill(now, min(budget, MAX_STOCK - len(self)), recent, lambda pool: pool.reserve)
+
+    def _fill(self, now: float, budget: int, recent: float, level: Callable[[_Pool], int]) -> int:
+        pools = [pool for pool in self._pools.values() if now - pool.used_at <= recent and level(pool) > 0]
         made = 0
         while made < budget and pools:
-            pool = min(pools, key=lambda pool: len(pool.items) / pool.target)
-            if len(pool.items) >= pool.target:
+            pool = min(pools, key=lambda pool: len(pool.items) / level(pool))
+            if len(pool.items) >= level(pool):
                 break
             try:
                 pool.items.append(pool.make())

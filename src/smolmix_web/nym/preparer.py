@@ -81,7 +81,7 @@ class PacketPreparer:
         """:raises NoRouteError: see the class. :raises CryptoError: a key on the way is unusable."""
         version = self._config.sphinx_version
         header = self._packet_header(recipient, version, now)
-        key = self._fragment_key(recipient.encryption, now)
+        key = self._fragment_key(recipient.encryption, now, burst=self._config.burst_headers)
         ack, ack_delay = self._ack(identifier, version, now)
         packet = header.header.seal(ack + key.encrypt(fragment), size.payload)
         return self._mix_packet(header.first_hop, packet, self.rotation), header.delay_ns + ack_delay
@@ -106,14 +106,17 @@ class PacketPreparer:
         version = config.cover_sphinx_version
         # Always through the mixes, even where data does without (sphinx.md 18).
         header = self._packet_header(self._address, version, now, mix_hops=True)
-        key = self._fragment_key(self._address.encryption, now)
+        key = self._fragment_key(self._address.encryption, now, burst=0)
         ack, _ = self._ack(COVER_IDENTIFIER, version, now, mix_hops=True)
         packet = header.header.seal(ack + key.encrypt(cover_content(size)), size.payload)
         return self._mix_packet(header.first_hop, packet, self.rotation)
 
     def reply_surb(self, now: float) -> ReplySurb:
         """A fresh one that ends at us, for the rotation of the topology."""
-        return self._pools.take("surb", self._make_reply_surb, self._config.prepared_surbs, now)
+        config = self._config
+        return self._pools.take(
+            "surb", self._make_reply_surb, config.prepared_surbs, now, reserve=config.burst_surbs
+        )
 
     @property
     def surb_version(self) -> int:
@@ -125,6 +128,10 @@ class PacketPreparer:
         if not self.is_ready:
             return 0
         return self._pools.refill(now, budget)
+
+    def stock_up(self, now: float, budget: int, recent: float) -> int:
+        """The same beyond what steady traffic needs, for the pools used in the last ``recent`` seconds."""
+        return self._pools.stock_up(now, budget, recent) if self.is_ready else 0
 
     @property
     def prepared(self) -> int:
@@ -191,13 +198,16 @@ class PacketPreparer:
             return _RoutedHeader(route[0].mix_address, header, sum(delays[:-1]))
 
         key: Hashable = (use, identity, gateway, version, mix_hops, previous)
-        return self._pools.take(key, make, self._config.prepared_headers, now)
+        # Cover, and replies by old SURBs, come in no bursts.
+        burst = 0 if mix_hops or previous else self._config.burst_headers
+        return self._pools.take(key, make, self._config.prepared_headers, now, reserve=burst)
 
-    def _fragment_key(self, encryption_key: bytes, now: float) -> FragmentKey:
+    def _fragment_key(self, encryption_key: bytes, now: float, *, burst: int) -> FragmentKey:
         def make() -> FragmentKey:
             return agree_fragment_key(encryption_key, self._random_bytes)
 
-        return self._pools.take(("key", encryption_key), make, self._config.prepared_headers, now)
+        key = ("key", encryption_key)
+        return self._pools.take(key, make, self._config.prepared_headers, now, reserve=burst)
 
     def _make_reply_surb(self) -> ReplySurb:
         mean = self._config.average_packet_delay

@@ -89,11 +89,7 @@ class GatewayAccess:
         self._timing = timing
         self._view = view
         self._hooks = hooks
-        self._traffic = traffic or ClientConfig(
-            disable_poisson=options.disable_poisson_traffic,
-            disable_cover=options.disable_cover_traffic,
-            fill_surbs=True,
-        )
+        self._traffic = traffic or _traffic_of(options)
         self._keystore = Keystore(
             platform.storage(options.client_id),
             options.storage_passphrase,
@@ -244,3 +240,12 @@ class GatewayAccess:
     async def _storage(self, access: Awaitable[_T]) -> _T:
         async with deadline("storage of the client's keys", self._timing.storage):
             return await access
+
+
+def _traffic_of(options: TunnelOptions) -> ClientConfig:
+    traffic = ClientConfig(
+        disable_poisson=options.disable_poisson_traffic,
+        disable_cover=options.disable_cover_traffic,
+        fill_surbs=True,
+    )
+    return traffic.ready_for_bursts() if traffic.disable_poisson else traffic
