@@ -1,7 +1,11 @@
-"""The figures of all rounds as Markdown: median and spread of both clients, and the ratio of the medians."""
+"""The figures of all rounds as Markdown: median and spread of both clients, and the ratio of the medians.
+
+What was never done within the limit shows the limit, and bounds the ratio.
+"""
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Sequence
 
@@ -17,7 +21,7 @@ def mode_table(ours: Rounds, theirs: Rounds) -> str:
     lines = ["| | ours | official | ours / official |", "|---|---|---|---|"]
     for name in names:
         mine, other = _values(name, ours), _values(name, theirs)
-        cells = (_cell(name, mine, ours), _cell(name, other, theirs), _ratio(mine, other))
+        cells = (_cell(name, mine, ours), _cell(name, other, theirs), _ratio(name, ours, theirs))
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -51,7 +55,8 @@ def _values(name: str, rounds: Rounds) -> list[float]:
 def _cell(name: str, values: list[float], rounds: Rounds) -> str:
     failed = sum(isinstance(figures.get(name), str) for figures in rounds)
     if not values:
-        return "failed" if failed else ""
+        limit = _limit(name, rounds)
+        return f"> {limit:g} s" if limit else "failed" if failed else ""
     text = _amount(name, statistics.median(values))
     if len(values) > 1:
         text += f" ({_amount(name, min(values), unit=False)} to {_amount(name, max(values), unit=False)})"
@@ -70,7 +75,20 @@ def _amount(name: str, value: float, *, unit: bool = True) -> str:
     return text + (kind if unit else "")
 
 
-def _ratio(mine: list[float], other: list[float]) -> str:
+def _ratio(name: str, ours: Rounds, theirs: Rounds) -> str:
+    mine, other, limit = _values(name, ours), _values(name, theirs), _limit(name, theirs)
+    if mine and limit is not None:
+        return f"< {statistics.median(mine) / limit:.2f}"
     if not mine or not other or not statistics.median(other):
         return ""
     return f"{statistics.median(mine) / statistics.median(other):.2f}"
+
+
+def _limit(name: str, rounds: Rounds) -> float | None:
+    """Seconds within which no round was done, where that is why there is no figure."""
+    reasons = [str(figures[name]) for figures in rounds if name in figures]
+    found = [_OUT_OF_TIME.fullmatch(reason) for reason in reasons]
+    return min((float(one[1]) for one in found if one), default=None) if found and all(found) else None
+
+
+_OUT_OF_TIME = re.compile(r"not done after (\d+(?:\.\d+)?) s")
