@@ -7,7 +7,7 @@ copy: smolmix_web.tls.roots reads certifi itself there.
 The assets of a page and the playground, so that ``smolmix-web assets`` and ``smolmix-web demo`` work wherever
 the wheel is installed. That needs Node and the packages of ``npm ci``; without them (or with
 SMOLMIX_WHEEL_ASSETS=0, for pages with a Pyodide of their own that want a small wheel) the wheel is the
-Python package alone.
+Python package alone. SMOLMIX_FEATURES ("dns,fetch") leaves out of the assets what only others need.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from playwright.async_api import BrowserContext, async_playwright
 
 import smolmix_web.localnet.node
 from bench_browser import load_settings
-from smolmix_web.assets import build_assets, ensure_assets
+from smolmix_web.assets import build_assets, ensure_assets, first_download
 from smolmix_web.cli.demo import playground_of
 from smolmix_web.localnet.world import LocalWorld
 
@@ -102,21 +102,7 @@ def download_sizes() -> dict[str, int]:
     """Compressed bytes that a first start asks for, by provider."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "assets"
-        manifest = build_assets(out, compress=True)
-        files = manifest["files"]
-
-        def size(name: str) -> int:
-            path = out / files[name]["path"]
-            compressed = path.with_name(f"{path.name}.br")
-            return (compressed if compressed.is_file() else path).stat().st_size
-
-        modules = [name for name in files if name.endswith(".js") and "/" not in files[name]["path"]]
-        core = ["pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", manifest["image"], "npm-crypto.js"]
-        whole = sum(map(size, [*modules, *core]))
-        sizes = {"npm": whole}
-        if extra := manifest["providers"].get("cryptography"):
-            sizes["cryptography"] = whole + size(extra["archive"])
-    return sizes
+        return first_download(out, build_assets(out, compress=True))
 
 
 def table(rows: dict[str, Any]) -> str:

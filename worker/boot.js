@@ -34,11 +34,12 @@ const STAGES = { manifest: 0.05, files: 0.6, python: 0.85, packages: 0.95, bridg
 
 /**
  * @param {BootTask & {post: Post}} task `post` is where Python puts its messages
- * @returns {Promise<{receive: Receive, summary: Record<string, string>}>}
+ * @returns {Promise<{receive: Receive, summary: Record<string, string | string[]>}>}
  * @throws {BootError}
  */
 export async function boot(task) {
-  const { pyodide, npm, provider, version, downloads, start, early } = await startPackages({ image: true, ...task });
+  const started = await startPackages({ image: true, ...task });
+  const { pyodide, npm, provider, version, downloads, start, early } = started;
   const platform = pyodide.pyimport('smolmix_web.platform.browser');
   platform.use_early_answers(early);
   platform.destroy();
@@ -47,7 +48,7 @@ export async function boot(task) {
   const receive = entry.start(task.post, provider, npm, () => downloads.module('npm-brotli.js'));
   entry.destroy();
   task.onProgress('bridge', STAGES.bridge);
-  return { receive, summary: { version, pyodide: pyodide.version, provider, start } };
+  return { receive, summary: { version, pyodide: pyodide.version, provider, start, features: downloads.manifest.features } };
 }
 
 /**

@@ -252,6 +252,8 @@ export interface TunnelInfo {
   /** Cryptographic provider in use, with its version where it has one. */
   provider: string;
   platform: string;
+  /** What the assets were built for. */
+  features: ('dns' | 'fetch' | 'socket')[];
   state: TunnelState['state'];
   /** A sentence for people. */
   reason: string;

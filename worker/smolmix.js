@@ -150,4 +150,4 @@ export const mixClient = client;
 /** Stands for the shared tunnel before there is one; every call on it fails as it should. */
 const idle = new MixTunnel();
 
-sharedBySockets.ready = () => (shared?.tunnel ?? idle).ready();
+sharedBySockets.ready = () => (shared?.tunnel ?? idle).ready('socket');

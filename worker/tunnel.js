@@ -8,6 +8,7 @@
 /** @import {TunnelEvents, TunnelInfo, TunnelLog, TunnelStats, TunnelState} from './smolmix.js' */
 /** @import {MixTunnel as MixTunnelType} from './smolmix.js' */
 /** @import {Claim} from './claim.js' */
+/** @import {Feature} from './features.js' */
 /** @import {EventName, FetchFields} from './protocol.js' */
 /** @import {ResponseHead} from './response.js' */
 
@@ -15,6 +16,7 @@ import { abortable, abortableRequest } from './abortable.js';
 import { claimClientId } from './claim.js';
 import { MixClient } from './client.js';
 import { MixError, fetchError } from './errors.js';
+import { FEATURES, requireFeature } from './features.js';
 import { readIntact } from './integrity.js';
 import { WorkerLink } from './link.js';
 import { checkOptions, makeWorker, parseAssets } from './options.js';
@@ -49,6 +51,8 @@ export class MixTunnel {
   #turn = 0;
   /** Whether Python runs in the worker. */
   #booted = false;
+  /** Of the page's modules, and once it has started, of the worker's files. @type {readonly Feature[]} */
+  #features = FEATURES;
   /** @type {TunnelState} */
   #state = { state: 'idle', reason: 'not set up yet' };
 
@@ -86,7 +90,7 @@ export class MixTunnel {
 
   /** @returns {Promise<TunnelInfo>} */
   async getInfo() {
-    return (await this.ready()).request('info', {});
+    return { ...(await (await this.ready()).request('info', {})), features: [...this.#features] };
   }
 
   /** @returns {Promise<TunnelStats>} */
@@ -102,10 +106,16 @@ export class MixTunnel {
    * @returns {Promise<Response>}
    */
   async mixFetch(input, init) {
+    try {
+      // Before a body is taken.
+      requireFeature(this.#features, 'fetch');
+    } catch (error) {
+      throw fetchError(error);
+    }
     const { fields, body, signal, integrity } = await prepareRequest(input, init ?? {});
     try {
       signal?.throwIfAborted();
-      const link = await abortable(this.ready(), signal);
+      const link = await abortable(this.ready('fetch'), signal);
       const response = await send(link, fields, body, signal);
       return integrity ? withBody(response, await readIntact(response, integrity)) : response;
     } catch (error) {
@@ -135,7 +145,7 @@ export class MixTunnel {
   async mixResolve(host, options) {
     const { fields, signal } = prepareResolve(host, options ?? {});
     signal?.throwIfAborted();
-    const link = await abortable(this.ready(), signal);
+    const link = await abortable(this.ready('dns'), signal);
     return abortableRequest(link, 'resolve', fields, signal);
   }
 
@@ -151,9 +161,16 @@ export class MixTunnel {
     return new MixWebSocket(url, protocols, { ...options, tunnel: this });
   }
 
-  /** Internal. @returns {Promise<WorkerLink>} the link of a tunnel that is ready */
-  async ready() {
+  /**
+   * Internal.
+   *
+   * @param {Feature} [feature] what it is wanted for
+   * @returns {Promise<WorkerLink>} the link of a tunnel that is ready
+   */
+  async ready(feature) {
+    if (feature) requireFeature(this.#features, feature);
     if (this.#setup) await this.#setup;
+    if (feature) requireFeature(this.#features, feature);
     const { state, reason } = this.#state;
     // While it reconnects, Python decides what can wait.
     if (this.#link && (state === 'ready' || state === 'reconnecting')) return this.#link;
@@ -181,7 +198,7 @@ export class MixTunnel {
       this.#checkTurn(turn);
       this.#claim = claim;
       link = this.#startWorker();
-      await link.request('boot', {
+      const booted = await link.request('boot', {
         version: PROTOCOL_VERSION,
         assets: parseAssets(assets),
         integrity: assetsIntegrity ?? null,
@@ -189,6 +206,7 @@ export class MixTunnel {
         network: options.network ?? null,
       });
       this.#booted = true;
+      this.#features = FEATURES.filter((feature) => booted.features.includes(feature));
       await link.request('setup', { options: { ...options, clientId: claim.clientId } });
       if (link === this.#link) this.client.attach(link);
     } catch (error) {

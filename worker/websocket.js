@@ -80,12 +80,13 @@ export class MixWebSocket extends EventTarget {
       pingInterval: parseCount('pingInterval', options.pingInterval, 1, 2 ** 32 - 1),
       maxMessageSize: parseCount('maxMessageSize', options.maxMessageSize, 1, 2 ** 32 - 1),
     };
-    const tunnel = /** @type {{ready: Ready} | undefined} */ (/** @type {unknown} */ (options.tunnel ?? undefined));
+    const given = /** @type {unknown} */ (options.tunnel ?? undefined);
+    const tunnel = /** @type {{ready: (feature: 'socket') => Promise<WorkerLink>} | undefined} */ (given);
     if (tunnel !== undefined && typeof tunnel.ready !== 'function') {
       throw new TypeError('tunnel: a MixTunnel is wanted');
     }
     this.#over = deferred();
-    this.#opened = this.#open(tunnel ? () => tunnel.ready() : shared.ready, fields);
+    this.#opened = this.#open(tunnel ? () => tunnel.ready('socket') : shared.ready, fields);
     // Whoever does not ask for it learns of the failure by the events.
     this.#opened.catch(() => {});
   }

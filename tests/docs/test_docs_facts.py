@@ -219,7 +219,7 @@ def check_npm(words: list[str]) -> None:
 def check_npx(words: list[str]) -> None:
     script = ROOT / package()["bin"][words[1]]
     for flag in words[2:]:
-        assert not flag.startswith("--") or f"'{flag}'" in script.read_text()
+        assert not flag.startswith("--") or f"{flag[2:]}: {{ type: " in script.read_text()
 
 
 def check_python(words: list[str]) -> None:

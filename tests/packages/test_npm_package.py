@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import tarfile
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
@@ -130,6 +131,21 @@ async def test_types_are_found_by_a_project(projects: Path) -> None:
     config = {"compilerOptions": {**options, "strict": True, "noEmit": True}, "files": ["main.ts"]}
     (project / "tsconfig.json").write_text(json.dumps(config))
     run(str(ROOT / "node_modules" / ".bin" / "tsc"), "-p", ".", cwd=project)
+
+
+async def test_features_of_a_package_are_those_it_was_made_with(package: Path, tmp_path: Path) -> None:
+    def copy(features: str) -> subprocess.CompletedProcess[str]:
+        script = str(package / "bin" / "copy-assets.mjs")
+        words = ["node", script, str(tmp_path / "smolmix"), "--features", features]
+        return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+
+    assert copy("dns,smtp").returncode == 2
+    refused = copy("dns")
+    assert refused.returncode == 1
+    assert "made for the features dns,fetch,socket" in refused.stderr
+    assert not (tmp_path / "smolmix").exists()
+    assert copy("socket,fetch,dns").returncode == 0
+    assert (tmp_path / "smolmix" / "features.js").is_file()
 
 
 @pytest.mark.parametrize("bundler", BUNDLERS)

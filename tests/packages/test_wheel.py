@@ -88,6 +88,9 @@ async def test_assets_without_a_checkout(installed: Path, tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     manifest = json.loads((tmp_path / "smolmix" / "manifest.json").read_text())
     assert all((tmp_path / "smolmix" / entry["path"]).is_file() for entry in manifest["files"].values())
+    part = command(installed, "assets", "--out", "part", "--features", "dns", cwd=tmp_path)
+    assert (part.returncode, (tmp_path / "part").exists()) == (1, False)
+    assert "built from a checkout" in part.stderr
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("years of work")
     refused = command(installed, "assets", "--out", "other", cwd=tmp_path)

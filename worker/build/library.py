@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from prepare import LATE, PACKAGES, START, import_everything, module_name
+from prepare import LATE, PACKAGES, START, import_everything, module_name, read_roots
 from replaced import REPLACED
 from slim import compile_slim
 
@@ -86,6 +86,7 @@ def import_used(late: dict[str, set[str]]) -> None:
                 # The provider on cryptography comes with an archive of its own.
                 if error.name is None or error.name.split(".")[0] != "cryptography":
                     raise
+    read_roots()
 
 
 def add_cryptography(wheels: list[str], packages: str, target: str) -> None:

@@ -35,8 +35,12 @@ def import_everything(names: Iterable[str]) -> None:
     """``names``, what is imported by name, and what both lead to."""
     for name in (*names, *BY_NAME):
         importlib.import_module(name)
-    # The parsed root certificates would be larger than their text.
-    importlib.import_module("smolmix_web.tls.roots").bundled_pem()
+
+
+def read_roots() -> None:
+    """Where there is TLS, its root certificates; as text, for parsed ones would be larger."""
+    if "smolmix_web.tls" in sys.modules:
+        importlib.import_module("smolmix_web.tls.roots").bundled_pem()
 
 
 def modules_of(archive: str) -> list[str]:

@@ -63,7 +63,7 @@ export async function makeImage(distribution, archives) {
   const prepare = readFileSync(new URL('prepare.py', import.meta.url), 'utf8');
   python.runPython('import sys; sys.path.append("/lib/smolmix/packages.zip")');
   const namespace = python.runPython('{"__name__": "prepare"}');
-  python.runPython(`${prepare}\nimport_everything(modules_of(PACKAGES))\nseal()`, { globals: namespace });
+  python.runPython(`${prepare}\nimport_everything(modules_of(PACKAGES))\nread_roots()\nseal()`, { globals: namespace });
   namespace.destroy();
   python.runPython('import gc; gc.collect(); del gc, sys');
   return encodeImage(python.makeMemorySnapshot(), pristine);

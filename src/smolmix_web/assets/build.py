@@ -25,25 +25,26 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from smolmix_web import __version__
 from smolmix_web.assets.archives import build_python_parts
 from smolmix_web.assets.compress import Progress, add_compressed
+from smolmix_web.assets.download import CORE
 from smolmix_web.assets.installed import copy_prebuilt, is_checkout, prebuilt_assets
 from smolmix_web.assets.licences import FILE as LICENCES
 from smolmix_web.assets.licences import third_party_licences
 from smolmix_web.assets.pyodide_dist import find_cryptography
 from smolmix_web.assets.sources import BUNDLES, AssetError, Sources, sha256
-from smolmix_web.assets.wheels import download_pure_wheels, pack_own_wheel
+from smolmix_web.assets.wheels import download_pure_wheels, pack_own_wheel, wanted_wheels
 from smolmix_web.directory import client as directory
+from smolmix_web.features import FEATURES, Feature, parse_features
 from smolmix_web.options import MAINNET_DIRECTORY
 
 __all__ = ["AssetError", "Sources", "build_assets", "ensure_assets"]
 
-PYODIDE_CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
 HASHED = "files"
 MANIFEST = "manifest.json"
 
@@ -61,12 +62,16 @@ Log = Callable[[str], None]
 
 
 def ensure_assets(
-    out: Path | None = None, *, distribution: str | None = None, log: Log = lambda line: None
+    out: Path | None = None,
+    *,
+    distribution: str | None = None,
+    features: Collection[Feature] = FEATURES,
+    log: Log = lambda line: None,
 ) -> Path:
     """Build the assets of this checkout unless ``out`` is up to date. An installed package has them.
 
     :param out: default ``build/assets`` of the checkout.
-    :param distribution: as for :func:`build_assets`.
+    :param distribution: as for :func:`build_assets`, as are ``features``.
     :returns: the folder.
     """
     if out is None and not is_checkout():
@@ -74,8 +79,8 @@ def ensure_assets(
     sources = Sources.of_checkout()
     out = out or sources.root / "build" / "assets"
     chosen = _distribution(distribution)
-    if _built_digest(out) != _digest(sources, chosen):
-        build_assets(out, distribution=chosen, sources=sources, log=log)
+    if _built_digest(out) != _digest(sources, chosen, features):
+        build_assets(out, distribution=chosen, features=features, sources=sources, log=log)
     return out
 
 
@@ -83,6 +88,7 @@ def build_assets(
     out: Path,
     *,
     distribution: str | None = None,
+    features: Collection[Feature] = FEATURES,
     sources: Sources | None = None,
     compress: bool = False,
     log: Log = lambda line: None,
@@ -93,14 +99,18 @@ def build_assets(
     :param distribution: where the ``cryptography`` build of Pyodide is: a folder, a URL, ``"auto"`` or
         ``"none"`` (see :func:`~smolmix_web.assets.pyodide_dist.find_cryptography`); default
         ``$SMOLMIX_PYODIDE_DIST``, else ``"auto"``.
+    :param features: what pages can do with them; code that only others need is left out.
     :param compress: add copies for servers that send them with a content coding (a minute of work, once).
     :returns: the manifest.
-    :raises AssetError: a part is missing or does not have its pinned hash.
+    :raises AssetError: a part is missing or does not have its pinned hash; or an installed package, which
+        cannot build, has other features than those.
+    :raises OptionError: ``features`` holds an unknown name, or nothing.
     """
+    features = parse_features(features)
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST).is_file():
         raise AssetError(f"{out} exists and was not made by this build; it is left alone")
     if sources is None and not is_checkout():
-        return copy_prebuilt(out, compress=compress)
+        return copy_prebuilt(out, features, compress=compress)
     sources = sources or Sources.of_checkout()
     distribution = _distribution(distribution)
     cache = sources.root / "build"
@@ -112,12 +122,13 @@ def build_assets(
         files = {}
         for path in sources.worker_files():
             files[path.name] = Path(shutil.copyfile(path, stage / path.name))
+        _write_features(files["features.js"], features)
         log("bundling npm packages")
-        parts = [_bundle(sources, name) for name in BUNDLES]
-        parts += [sources.pyodide / name for name in PYODIDE_CORE]
+        parts = [_bundle(sources, name) for name in BUNDLES if name != "brotli" or "fetch" in features]
+        parts += [sources.pyodide / name for name in CORE]
         log("collecting wheels")
-        wheels = [pack_own_wheel(sources, Path(temporary))]
-        wheels += download_pure_wheels(sources, cache / "wheels")
+        wheels = [pack_own_wheel(sources, Path(temporary), features)]
+        wheels += wanted_wheels(download_pure_wheels(sources, cache / "wheels"), features)
         found = find_cryptography(sources, distribution, cache / "pyodide-dist", log)
         licences = stage / LICENCES
         licences.write_text(third_party_licences(sources, [*wheels[1:], *found]))
@@ -133,7 +144,8 @@ def build_assets(
             "protocol": _protocol_version(sources),
             "pyodide": sources.pyodide_version(),
             "pyodideInfo": sources.pyodide_lock()["info"],
-            "sources": _digest(sources, distribution),
+            "sources": _digest(sources, distribution, features),
+            "features": list(features),
             "directory": {"network": MAINNET_DIRECTORY, "paths": list(FIRST_PATHS)},
             "image": python.image.name,
             "providers": providers,
@@ -176,6 +188,14 @@ def _protocol_version(sources: Sources) -> int:
     return int(found[1])
 
 
+def _write_features(script: Path, features: Collection[Feature]) -> None:
+    """What the page's own modules know of the build without asking for the manifest."""
+    text, found = re.subn(r"(?<=FEATURES = )\[.*?\]", json.dumps(list(features)), script.read_text(), count=1)
+    if not found:
+        raise AssetError("worker/features.js names no FEATURES")
+    script.write_text(text)
+
+
 def _bundle(sources: Sources, name: str) -> Path:
     """Bundle with npm if a source is newer than the bundle."""
     bundle = sources.bundle(name)
@@ -191,8 +211,8 @@ def _bundle(sources: Sources, name: str) -> Path:
     return bundle
 
 
-def _digest(sources: Sources, distribution: str) -> str:
-    extra = [f"distribution {distribution}"]
+def _digest(sources: Sources, distribution: str, features: Collection[Feature] = FEATURES) -> str:
+    extra = [f"distribution {distribution}", f"features {sorted(features)}"]
     if distribution not in ("auto", "none") and "://" not in distribution:
         lock = Path(distribution) / "pyodide-lock.json"
         extra.append(sha256(lock) if lock.is_file() else "no lock file")

@@ -10,10 +10,12 @@ import importlib
 import json
 import shutil
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from smolmix_web.assets.sources import AssetError, Sources
+from smolmix_web.features import Feature
 
 _HERE = Path(__file__).parent
 PREBUILT = _HERE / "prebuilt"
@@ -49,12 +51,20 @@ def demo_folder() -> Path:
     return folder
 
 
-def copy_prebuilt(out: Path, *, compress: bool) -> dict[str, Any]:
+def copy_prebuilt(out: Path, features: Collection[Feature], *, compress: bool) -> dict[str, Any]:
     """What :func:`~smolmix_web.assets.build.build_assets` does, without building.
+
+    :raises AssetError: there are none, or they have other features.
 
     With ``compress`` there are ``.gz`` files, and ``.br`` ones where the package ``brotli`` is installed.
     """
     source = prebuilt_assets()
+    here = json.loads((source / "manifest.json").read_text())["features"]
+    if set(features) != set(here):
+        raise AssetError(
+            f"the assets of this installation have the features {','.join(here)}; "
+            f"assets with {','.join(features)} are built from a checkout of smolmix-web"
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
         stage = Path(temporary) / "assets"

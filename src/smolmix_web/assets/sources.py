@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from smolmix_web.errors import SmolmixError
+from smolmix_web.features import FEATURES, Feature, Part
 
 
 class AssetError(SmolmixError):
@@ -24,8 +25,38 @@ LEFT_OUT = (
     *("platform/native.py", "__main__.py"),
 )
 
+LEFT_OUT_WITHOUT: dict[Part, tuple[str, ...]] = {
+    "fetch": (
+        *("fetch/client.py", "fetch/connection.py", "fetch/body.py", "fetch/pool.py"),
+        *("bridge/brotli.py", "platform/npm_brotli.py"),
+    ),
+    "socket": ("websocket/client.py", "websocket/handshake.py", "websocket/inbox.py", "websocket/request.py"),
+    "web": ("tls", "fetch/cookies.py"),
+}
+"""Parts of the package by what they are for. (Settings and errors stay: they cross the page's boundary.)"""
+
+WHEELS_WITHOUT: dict[Part, tuple[str, ...]] = {
+    "fetch": (),
+    "socket": ("wsproto",),
+    "web": ("h11", "certifi"),
+}
+"""Packages by what they are for. wsproto stands on h11."""
+
 BUNDLES = ("crypto", "brotli")
 """Folders of worker/ that are bundled with their npm packages."""
+
+
+def missing_parts(features: Collection[Feature]) -> list[Part]:
+    """What assets with ``features`` do not hold."""
+    missing: list[Part] = []
+    if "fetch" not in features:
+        missing.append("fetch")
+    if "socket" not in features:
+        missing.append("socket")
+    if len(missing) == 2:
+        missing.append("web")
+    return missing
+
 
 WORKER_FILES = ("*.js", "*.d.ts")
 """Of worker/. These keep their names; all else is named after its content."""
@@ -84,17 +115,18 @@ class Sources:
         core = [self.pyodide / name for name in ("pyodide.asm.wasm", "pyodide.asm.mjs", "python_stdlib.zip")]
         return sorted(path for path in scripts if path.is_file()) + core
 
-    def package_files(self) -> list[Path]:
-        """Files of our own wheel."""
+    def package_files(self, features: Collection[Feature] = FEATURES) -> list[Path]:
+        """Files of our own wheel, for assets with ``features``."""
+        left_out = [self.package / name for name in LEFT_OUT]
+        left_out += [
+            self.package / name for part in missing_parts(features) for name in LEFT_OUT_WITHOUT[part]
+        ]
         return [
             path
             for path in sorted(self.package.rglob("*"))
             if path.is_file()
             and "__pycache__" not in path.parts
-            and not any(
-                path.is_relative_to(self.package / left_out) or path == self.package / left_out
-                for left_out in LEFT_OUT
-            )
+            and not any(path.is_relative_to(one) for one in left_out)
         ]
 
     def bundle_files(self, name: str) -> list[Path]:

@@ -8,24 +8,27 @@ import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 
 from smolmix_web import __version__
-from smolmix_web.assets.sources import AssetError, Sources
+from smolmix_web.assets.sources import WHEELS_WITHOUT, AssetError, Sources, missing_parts
+from smolmix_web.features import FEATURES, Feature
 
 # Zip cannot say "no date"; a fixed one makes equal trees give equal wheels.
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def pack_own_wheel(sources: Sources, folder: Path) -> Path:
+def pack_own_wheel(sources: Sources, folder: Path, features: Collection[Feature] = FEATURES) -> Path:
     """Our package as a wheel (binary distribution format 1.0), without the parts that no page runs.
 
+    :param features: what the page is to have; see :mod:`smolmix_web.features`.
     :returns: its path. Equal sources give equal bytes.
     """
     info = f"smolmix_web-{__version__}.dist-info"
     members = {
         f"smolmix_web/{path.relative_to(sources.package).as_posix()}": path.read_bytes()
-        for path in sources.package_files()
+        for path in sources.package_files(features)
     }
     members[f"{info}/METADATA"] = (
         f"Metadata-Version: 2.1\nName: smolmix-web\nVersion: {__version__}\n".encode()
@@ -65,6 +68,12 @@ def download_pure_wheels(sources: Sources, cache: Path) -> list[Path]:
     if wheels is None:
         raise AssetError(f"a wheel of {sources.requirements.name} is missing from {cache} after the download")
     return wheels
+
+
+def wanted_wheels(wheels: list[Path], features: Collection[Feature]) -> list[Path]:
+    """Those that assets with ``features`` need."""
+    left_out = {name for part in missing_parts(features) for name in WHEELS_WITHOUT[part]}
+    return [wheel for wheel in wheels if wheel.name.split("-")[0] not in left_out]
 
 
 def parse_pins(text: str) -> list[tuple[str, str]]:

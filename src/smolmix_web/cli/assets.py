@@ -9,8 +9,10 @@ import hashlib
 import sys
 from pathlib import Path
 
-from smolmix_web.assets import build_assets
+from smolmix_web.assets import build_assets, first_download
 from smolmix_web.cli.progress import ProgressLine
+from smolmix_web.errors import OptionError
+from smolmix_web.features import FEATURES, Feature, parse_features
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="compress",
         action="store_false",
         help="leave out the .br and .gz files beside the others (making them takes a minute the first time)",
+    )
+    parser.add_argument(
+        "--features",
+        metavar="LIST",
+        type=_features,
+        default=FEATURES,
+        help=f"what pages can do, of {','.join(FEATURES)} (default: all); raw messages always work. "
+        "A part is built from a checkout, not from an installed package",
     )
     add_distribution_argument(parser)
 
@@ -41,6 +51,7 @@ async def run(chosen: argparse.Namespace) -> int:
         manifest = build_assets(
             chosen.out.absolute(),
             distribution=chosen.pyodide_dist,
+            features=chosen.features,
             compress=chosen.compress,
             log=_say,
             progress=lambda share, name: line.show(share, f"compressing: {name}"),
@@ -48,9 +59,19 @@ async def run(chosen: argparse.Namespace) -> int:
     finally:
         line.clear()
     size = sum(entry["size"] for entry in manifest["files"].values())
-    print(f"{len(manifest['files'])} files, {size / 1e6:.1f} MB")
+    print(f"{len(manifest['files'])} files, {size / 1e6:.1f} MB; features: {', '.join(manifest['features'])}")
+    how = "compressed" if chosen.compress else "not compressed"
+    for provider, download in first_download(chosen.out, manifest).items():
+        print(f"download of a page's first start, provider {provider}: {download / 1e6:.2f} MB {how}")
     print(f"integrity of manifest.json: {_integrity(chosen.out)}")
     return 0
+
+
+def _features(text: str) -> tuple[Feature, ...]:
+    try:
+        return parse_features(text.split(","))
+    except OptionError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("features: ")) from None
 
 
 def _integrity(folder: Path) -> str:

@@ -14,11 +14,14 @@ from typing import Any
 
 import pytest
 
-from smolmix_web.assets import AssetError, Sources, build_assets
+from smolmix_web.assets import AssetError, Sources, build_assets, first_download
 from smolmix_web.assets.archives import PythonParts
 from smolmix_web.assets.build import _built_digest, _digest
+from smolmix_web.assets.installed import copy_prebuilt
 from smolmix_web.assets.licences import third_party_licences
-from smolmix_web.assets.wheels import pack_own_wheel, parse_pins
+from smolmix_web.assets.wheels import pack_own_wheel, parse_pins, wanted_wheels
+from smolmix_web.cli.main import build_parser
+from smolmix_web.errors import OptionError
 
 CHECKOUT = Path(__file__).parents[3]
 PART_NAMES = ("library.zip", "packages.zip", "image.bin", "cryptography.zip")
@@ -55,6 +58,7 @@ def checkout(tmp_path: Path) -> Sources:
     (root / "worker" / "tsconfig.json").write_text("{}")
     (root / "worker" / "smolmix.d.ts").write_text("export {}")
     (root / "worker" / "protocol.js").write_text("export const PROTOCOL_VERSION = 7;\n")
+    (root / "worker" / "features.js").write_text("export const FEATURES = ['dns', 'fetch', 'socket'];\n")
     (root / "worker" / "crypto" / "npm-crypto.js").write_text("export const a = 1;")
     (root / "worker" / "brotli").mkdir()
     (root / "worker" / "brotli" / "npm-brotli.js").write_text("export const b = 1;")
@@ -214,6 +218,88 @@ def test_assets_are_stale_when_a_source_changes(checkout, tmp_path):
     (checkout.root / "worker" / "worker.js").write_text("// changed")
     assert _built_digest(out) != _digest(checkout, "none")
     assert _built_digest(tmp_path / "nowhere") is None
+
+
+@pytest.mark.usefixtures("no_downloads")
+@pytest.mark.parametrize(
+    ("features", "there", "missing"),
+    [
+        (["dns"], ["resolve/resolver.py", "fetch/timeouts.py"], ["tls/client.py", "fetch/cookies.py"]),
+        (["dns"], ["bridge/limits.py"], ["fetch/client.py", "websocket/client.py", "bridge/brotli.py"]),
+        (["fetch"], ["fetch/client.py", "tls/client.py", "resolve/resolver.py"], ["websocket/client.py"]),
+        (["socket"], ["websocket/client.py", "tls/client.py", "fetch/cookies.py"], ["fetch/client.py"]),
+    ],
+)
+def test_features_leave_out_what_only_others_need(checkout, tmp_path, features, there, missing):
+    names = zipfile.ZipFile(pack_own_wheel(Sources(CHECKOUT), tmp_path, features)).namelist()
+    assert {f"smolmix_web/{name}" for name in there} <= set(names)
+    assert not {f"smolmix_web/{name}" for name in missing} & set(names)
+    out = tmp_path / "out"
+    manifest = build_assets(out, distribution="none", features=features, sources=checkout)
+    assert manifest["features"] == features
+    # The page's own modules know it without asking.
+    assert f"FEATURES = {json.dumps(features)};" in (out / "features.js").read_text()
+    assert ("npm-brotli.js" in manifest["files"]) == ("fetch" in features)
+
+
+@pytest.mark.parametrize(
+    ("features", "wanted"),
+    [
+        (["dns"], ["dnspython"]),
+        (["fetch"], ["certifi", "dnspython", "h11"]),
+        (["socket"], ["certifi", "dnspython", "h11", "wsproto"]),
+    ],
+)
+def test_features_choose_the_wheels(features, wanted):
+    pins = parse_pins(Sources(CHECKOUT).requirements.read_text())
+    wheels = [Path(f"{name}-py3-none-any.whl") for name, _ in pins]
+    assert [wheel.name.split("-")[0] for wheel in wanted_wheels(wheels, features)] == wanted
+
+
+@pytest.mark.usefixtures("no_downloads")
+def test_other_features_are_another_build(checkout, tmp_path):
+    out = tmp_path / "out"
+    build_assets(out, distribution="none", features=["fetch", "dns"], sources=checkout)
+    assert _built_digest(out) == _digest(checkout, "none", ["dns", "fetch"])
+    assert _built_digest(out) != _digest(checkout, "none")
+
+
+def test_features_that_do_not_exist_are_refused(tmp_path, capsys):
+    for bad in ([], ["dns", "smtp"]):
+        with pytest.raises(OptionError, match="dns, fetch, socket"):
+            build_assets(tmp_path / "out", features=bad, sources=Sources(CHECKOUT))
+    with pytest.raises(SystemExit) as ended:
+        build_parser().parse_args(["assets", "--out", "x", "--features", "dns,smtp"])
+    assert ended.value.code == 2
+    assert "'smtp' is not one of dns, fetch, socket" in capsys.readouterr().err
+
+
+def test_an_installed_package_has_the_features_it_was_made_with(tmp_path, monkeypatch):
+    prebuilt = tmp_path / "prebuilt"
+    prebuilt.mkdir()
+    (prebuilt / "manifest.json").write_text(json.dumps({"features": ["dns", "fetch", "socket"]}))
+    monkeypatch.setattr("smolmix_web.assets.installed.PREBUILT", prebuilt)
+    copy_prebuilt(tmp_path / "all", ("dns", "fetch", "socket"), compress=False)
+    with pytest.raises(AssetError, match="from a checkout"):
+        copy_prebuilt(tmp_path / "some", ("dns",), compress=False)
+    assert not (tmp_path / "some").exists()
+
+
+@pytest.mark.usefixtures("no_downloads")
+def test_the_download_of_a_start_is_what_the_worker_asks_for(checkout, tmp_path):
+    out = tmp_path / "out"
+    manifest = build_assets(out, distribution="none", sources=checkout)
+    names = ["manifest.json", "worker.js", "protocol.js", "features.js", *manifest["files"]]
+    started = {
+        name for name in names if name.endswith((".js", ".mjs", ".wasm", ".json")) or name == "image.bin"
+    }
+    started.remove("npm-brotli.js")
+    paths = [out / manifest["files"].get(name, {"path": name})["path"] for name in started]
+    assert first_download(out, manifest) == {"npm": sum(path.stat().st_size for path in paths)}
+    large = out / "worker.js"
+    large.with_name("worker.js.br").write_bytes(b"")
+    smaller = sum(path.stat().st_size for path in paths if path != large)
+    assert first_download(out, manifest) == {"npm": smaller}
 
 
 def test_a_missing_npm_install_says_what_to_do(tmp_path):
