@@ -25,7 +25,7 @@ from smolmix_web.nym.framing import NodeFrame
 from smolmix_web.nym.mixpacket import MixPacket
 from smolmix_web.nym.packets import PacketSize
 from smolmix_web.nym.topology import NodeRoles
-from smolmix_web.sphinx.packet import FinalHop
+from smolmix_web.sphinx.process import FinalHop
 
 STALE_CHECK_INTERVAL = 3600.0
 """Seconds between two searches for stored messages that are too old."""

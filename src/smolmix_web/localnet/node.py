@@ -34,7 +34,7 @@ from smolmix_web.nym.addresses import NodeAddress
 from smolmix_web.nym.framing import NodeFrame, encode_frame
 from smolmix_web.nym.packets import KeyRotation, PacketType, PacketVersion
 from smolmix_web.nym.topology import NodeRoles
-from smolmix_web.sphinx.packet import FinalHop, ForwardHop
+from smolmix_web.sphinx.process import FinalHop, ForwardHop
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from smolmix_web.localnet.node_stats import IngressStats
 from smolmix_web.localnet.sphinx_keys import SphinxKeyring
 from smolmix_web.nym.framing import NodeFrame
 from smolmix_web.nym.packets import PacketType
-from smolmix_web.sphinx.packet import FinalHop, ForwardHop, OpenedHeader, open_header
+from smolmix_web.sphinx.process import FinalHop, ForwardHop, OpenedHeader, open_header
 
 
 class PacketProcessor:

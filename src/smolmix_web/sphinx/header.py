@@ -15,39 +15,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smolmix_web import crypto
-from smolmix_web.errors import CryptoError, MalformedError
 from smolmix_web.sphinx.constants import (
     BETA_LENGTH,
     DELAY_LENGTH,
-    DESTINATION_LENGTH,
     FINAL_META_LENGTH,
     FLAG_FINAL,
     FLAG_FORWARD,
     FORWARD_META_LENGTH,
-    IDENTIFIER_LENGTH,
     MAC_LENGTH,
-    NODE_ADDRESS_LENGTH,
     STEP_LENGTH,
     STREAM_LENGTH,
     VERSION_LENGTH,
 )
 from smolmix_web.sphinx.keys import ExpandedSecret
-from smolmix_web.wire import Reader
 
 _ZERO_IV = bytes(16)
 _ZERO_STEP = bytes(STEP_LENGTH)
 _ZERO_STREAM = bytes(STREAM_LENGTH)
-
-
-@dataclass(frozen=True, slots=True)
-class ForwardRouting:
-    """What a mix node reads: where to send the packet, after which delay, and the next gamma and beta."""
-
-    version: int
-    next_address: bytes
-    delay_ns: int
-    mac: bytes
-    beta: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,38 +90,9 @@ def encrypt_routing(
     return mac + beta
 
 
-def decrypt_routing(secret: ExpandedSecret, beta: bytes) -> ForwardRouting | FinalRouting:
-    """What this hop is told. The MAC must have been checked. :raises MalformedError: unknown flag."""
-    reader = Reader(crypto.provider().aes_ctr(secret.stream_key, _ZERO_IV, beta + _ZERO_STEP))
-    flag = reader.pull_u8()
-    # The first of the three bytes is always zero and checked by nobody.
-    version = reader.pull_uint(VERSION_LENGTH) & 0xFFFF
-    if flag == FLAG_FORWARD:
-        return ForwardRouting(
-            version,
-            next_address=reader.pull_bytes(NODE_ADDRESS_LENGTH),
-            delay_ns=reader.pull_uint(DELAY_LENGTH),
-            mac=reader.pull_bytes(MAC_LENGTH),
-            beta=reader.pull_rest(),
-        )
-    if flag == FLAG_FINAL:
-        return FinalRouting(
-            version,
-            destination=reader.pull_bytes(DESTINATION_LENGTH),
-            identifier=reader.pull_bytes(IDENTIFIER_LENGTH),
-        )
-    raise MalformedError("Sphinx: unknown flag in the routing information")
-
-
 def header_mac(secret: ExpandedSecret, beta: bytes) -> bytes:
     """Gamma: over beta and nothing else."""
     return hmac.digest(secret.mac_key, beta, "sha256")[:MAC_LENGTH]
-
-
-def verify_header_mac(secret: ExpandedSecret, mac: bytes, beta: bytes) -> None:
-    """:raises CryptoError: beta was changed, or the packet is not for this key."""
-    if not hmac.compare_digest(mac, header_mac(secret, beta)):
-        raise CryptoError("Sphinx: the header MAC does not verify")
 
 
 def padding_length(hops: int) -> int:

@@ -1,8 +1,7 @@
-"""Building and processing whole packets: 348 bytes of header, then payload (spec/sphinx.md sections 7, 8).
+"""Building whole packets: 348 bytes of header, then payload (spec/sphinx.md section 7).
 
-Both have two steps. A sender prepares a header (public-key work, possible ahead of time) and later seals a
-message under it. A node opens the header (MAC checked, replay tag known) and later, if the packet is not a
-replay, finishes it (payload decrypted).
+A sender prepares a header (public-key work, possible ahead of time) and later seals a message under it. What
+a node does with the packet stands in :mod:`.process`.
 """
 
 from __future__ import annotations
@@ -11,31 +10,23 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from smolmix_web import crypto
-from smolmix_web.crypto import X25519Key
-from smolmix_web.errors import LocalProtocolError, MalformedError
+from smolmix_web.errors import LocalProtocolError
 from smolmix_web.sphinx.constants import (
-    ALPHA_LENGTH,
     DESTINATION_LENGTH,
-    HEADER_LENGTH,
     IDENTIFIER_LENGTH,
     LEGACY_VERSIONS,
-    MAC_LENGTH,
     MAX_HOPS,
-    MIN_PAYLOAD_LENGTH,
     NODE_ADDRESS_LENGTH,
     PAYLOAD_OVERHEAD,
     VERSION_SEEDS,
 )
 from smolmix_web.sphinx.header import (
     FinalRouting,
-    decrypt_routing,
     encrypt_routing,
     padding_length,
-    verify_header_mac,
 )
-from smolmix_web.sphinx.keys import ExpandedSecret, blind, derive_route_secrets, expand_payload_key
-from smolmix_web.sphinx.payload import decrypt_payload, encrypt_payload, pad_payload, unpad_payload
+from smolmix_web.sphinx.keys import derive_route_secrets, expand_payload_key
+from smolmix_web.sphinx.payload import encrypt_payload, pad_payload
 
 RandomBytes = Callable[[int], bytes]
 
@@ -64,70 +55,6 @@ class PreparedHeader:
         """The packet, ``348 + payload_size`` bytes. :raises LocalProtocolError: the message is too long."""
         padded = pad_payload(message, payload_size)
         return self.header + encrypt_payload(reversed(self.payload_keys), padded)
-
-
-@dataclass(frozen=True, slots=True)
-class ForwardHop:
-    """This node is a mix: send ``packet`` to ``next_address`` after ``delay_ns`` nanoseconds."""
-
-    next_address: bytes
-    """32 bytes."""
-    delay_ns: int
-    packet: bytes = field(repr=False)
-    replay_tag: bytes
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class FinalHop:
-    """This node is the last one: hand ``plaintext`` to ``destination``."""
-
-    destination: bytes
-    """32 bytes; for Nym the client's ed25519 identity."""
-    identifier: bytes
-    """16 bytes; Nym sends zeros."""
-    plaintext: bytes = field(repr=False)
-    replay_tag: bytes
-    version: int
-
-
-class OpenedHeader:
-    """A packet whose header MAC verified. Look its ``replay_tag`` up, then :meth:`finish` it."""
-
-    __slots__ = ("_packet", "_secret", "replay_tag")
-
-    def __init__(self, secret: ExpandedSecret, packet: bytes) -> None:
-        self._secret = secret
-        self._packet = packet
-        self.replay_tag = secret.replay_tag
-        """32 bytes, equal for packets with equal headers."""
-
-    def finish(self) -> ForwardHop | FinalHop:
-        """Read the routing information and take one layer off the payload.
-
-        :raises MalformedError: unknown flag, or a final payload without end mark.
-        :raises CryptoError: a final payload was changed on its way, or alpha cannot be blinded.
-        """
-        packet, secret = self._packet, self._secret
-        routing = decrypt_routing(secret, packet[ALPHA_LENGTH + MAC_LENGTH : HEADER_LENGTH])
-        key = expand_payload_key(secret.payload_material(routing.version))
-        payload = decrypt_payload(key, packet[HEADER_LENGTH:])
-        if isinstance(routing, FinalRouting):
-            return FinalHop(
-                routing.destination,
-                routing.identifier,
-                unpad_payload(payload),
-                self.replay_tag,
-                routing.version,
-            )
-        alpha = blind(packet[:ALPHA_LENGTH], secret.blinding_factor, routing.version)
-        return ForwardHop(
-            routing.next_address,
-            routing.delay_ns,
-            b"".join((alpha, routing.mac, routing.beta, payload)),
-            self.replay_tag,
-            routing.version,
-        )
 
 
 def derive_header(
@@ -200,28 +127,6 @@ def build_packet(
     return prepare_header(
         route, delays_ns, destination, version=version, identifier=identifier, random_bytes=random_bytes
     ).seal(message, payload_size)
-
-
-def open_header(secret: bytes | X25519Key, packet: bytes) -> OpenedHeader:
-    """Step 1 at a node.
-
-    :param secret: the node's x25519 secret, 32 bytes; or loaded with ``crypto.provider().x25519_key`` once,
-        which saves a node a quarter of its work.
-    :raises MalformedError: the packet is too short.
-    :raises CryptoError: alpha is unusable or the MAC does not verify (try the other rotation's key, if any).
-    """
-    if len(packet) < HEADER_LENGTH + MIN_PAYLOAD_LENGTH:
-        raise MalformedError(f"a Sphinx packet has more than {len(packet)} bytes")
-    key = crypto.provider().x25519_key(secret) if isinstance(secret, bytes) else secret
-    expanded = ExpandedSecret(key.exchange(packet[:ALPHA_LENGTH]))
-    header_end = ALPHA_LENGTH + MAC_LENGTH
-    verify_header_mac(expanded, packet[ALPHA_LENGTH:header_end], packet[header_end:HEADER_LENGTH])
-    return OpenedHeader(expanded, packet)
-
-
-def process_packet(secret: bytes | X25519Key, packet: bytes) -> ForwardHop | FinalHop:
-    """Both steps at once, where nobody keeps replay tags; errors of both."""
-    return open_header(secret, packet).finish()
 
 
 def payload_plaintext_capacity(payload_size: int) -> int:

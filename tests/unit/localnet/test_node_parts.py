@@ -23,7 +23,7 @@ from smolmix_web.nym.addresses import NodeAddress
 from smolmix_web.nym.framing import NodeFrame
 from smolmix_web.nym.packets import KeyRotation, PacketSize, PacketType
 from smolmix_web.nym.rotation import KeyRotationInfo
-from smolmix_web.sphinx.packet import FinalHop, ForwardHop, Hop, build_packet
+from smolmix_web.sphinx import FinalHop, ForwardHop, Hop, build_packet
 
 ODD, EVEN, UNKNOWN = KeyRotation.ODD, KeyRotation.EVEN, KeyRotation.UNKNOWN
 NEXT = NodeAddress("127.0.0.1", 1789)
