@@ -16,8 +16,8 @@ from pathlib import Path
 
 from smolmix_web.assets.sources import AssetError, Sources, sha256
 
-KEPT_BUILDS = 3
-"""Results of so many builds stay; changing back and forth is cheap."""
+KEPT_BUILDS = 8
+"""Results of so many builds stay: changing between features, providers and versions is cheap."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,39 @@ def test_own_wheel_is_reproducible_and_importable(tmp_path):
     assert done.stdout.strip() == str(wheel), done.stderr
 
 
+_WITHOUT = """
+import asyncio
+from smolmix_web import TunnelOptions, features
+from smolmix_web.errors import FeatureMissing
+from smolmix_web.tunnel import Tunnel
+import smolmix_web.bridge.handlers
+
+async def codes():
+    tunnel = Tunnel.__new__(Tunnel)  # not even set up
+    calls = [tunnel.fetch("https://a.test/"), tunnel.open_websocket("wss://a.test/")]
+    calls.append(tunnel.open_connection("a.test", 443, tls=True))
+    return [type(error).__name__ for error in await asyncio.gather(*calls, return_exceptions=True)]
+
+print([features.has(part) for part in ("fetch", "socket", "web")], *asyncio.run(codes()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (["dns"], "[False, False, False] FeatureMissing FeatureMissing FeatureMissing"),
+        (["dns", "fetch"], "[True, False, True] AttributeError FeatureMissing AttributeError"),
+    ],
+)
+def test_python_names_the_feature_that_is_missing(tmp_path, wanted, said):
+    """AttributeError stands for: it would have gone on, with a tunnel that was set up."""
+    wheel = pack_own_wheel(Sources(CHECKOUT), tmp_path, wanted)
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT], env={"PYTHONPATH": str(wheel)}, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == said, done.stderr
+
+
 def test_own_wheel_leaves_out_what_no_page_runs(tmp_path):
     names = zipfile.ZipFile(pack_own_wheel(Sources(CHECKOUT), tmp_path)).namelist()
     assert not [name for name in names if "/localnet/" in name or "/cli/" in name or "native" in name]
