@@ -278,13 +278,27 @@ class OutgoingLinks:
 
     def send(self, address: NodeAddress, frame: bytes) -> None:
         """Send one frame to a next hop."""
+        link = self.link_to(address)
+        if link is None:
+            self._stats.dropped_queue_full += 1
+        else:
+            self.send_over(link, frame)
+
+    def link_to(self, address: NodeAddress) -> Link | None:
+        """The link to a next hop, made when first asked for; None when there are too many.
+
+        It stays good until :meth:`stop`: who sends a lot to one address need not look it up every time.
+        """
         link = self._links.get(address)
         if link is None:
             if len(self._links) >= self._config.max_links:
-                self._stats.dropped_queue_full += 1
-                return
+                return None
             link = Link(self._loop, address, self._config, self._stats, self._make_channel, self._source)
             self._links[address] = link
+        return link
+
+    def send_over(self, link: Link, frame: bytes) -> None:
+        """Send one frame over a link of these."""
         if self._impairment is None:
             link.send(frame)
         else:

@@ -22,7 +22,7 @@ from smolmix_web.localnet.directory_link import Announcer, DirectoryLink
 from smolmix_web.localnet.impairment import Impairment, ImpairmentConfig
 from smolmix_web.localnet.key_files import load_keyring, save_keyring
 from smolmix_web.localnet.key_rotation import RotationDriver
-from smolmix_web.localnet.links import LinkConfig, OutgoingLinks
+from smolmix_web.localnet.links import Link, LinkConfig, OutgoingLinks
 from smolmix_web.localnet.listener import MixListener
 from smolmix_web.localnet.node_identity import NodeIdentity
 from smolmix_web.localnet.node_stats import NodeStats
@@ -31,7 +31,7 @@ from smolmix_web.localnet.processing import PacketProcessor
 from smolmix_web.localnet.routing_filter import RoutingFilter
 from smolmix_web.localnet.sphinx_keys import SphinxKeyring
 from smolmix_web.nym.addresses import NodeAddress
-from smolmix_web.nym.framing import NodeFrame, encode_frame
+from smolmix_web.nym.framing import NodeFrame, encode_packet
 from smolmix_web.nym.packets import KeyRotation, PacketType, PacketVersion
 from smolmix_web.nym.topology import NodeRoles
 from smolmix_web.sphinx.process import FinalHop, ForwardHop
@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 
 MAXIMUM_DELAY = 10.0
 """Seconds; a longer delay asked for by a packet is cut to this."""
+
+MAX_ROUTES = 1024
+"""Next hops remembered as they are written in headers; senders may pad an address in any way."""
 
 SAVE_INTERVAL = 600.0
 """Seconds between two writings of the replay filters."""
@@ -99,6 +102,7 @@ class MixnetNode:
         self._processor = PacketProcessor(self.keyring, self.stats.ingress_mixing)
         self._filter = RoutingFilter(verify=config.verify_next_hop)
         self._noise = NoisePolicy(self.identity.noise_secret if config.noise else None)
+        self._routes: dict[bytes, Link] = {}
         self._started = False
         self._keys_are_known = False
         self._saved_keys: tuple[object, ...] = ()
@@ -143,7 +147,8 @@ class MixnetNode:
             make_channel=self._noise.outgoing,
             source=config.host,
         )
-        self._delays: DelayQueue[tuple[NodeAddress, bytes]] = DelayQueue(loop, self._send_due)
+        self._routes.clear()
+        self._delays: DelayQueue[tuple[Link, bytes]] = DelayQueue(loop, self._send_due)
         self._listener = MixListener(
             self.receive_frames, self.stats.ingress_mixing, make_channel=self._noise.incoming
         )
@@ -221,32 +226,44 @@ class MixnetNode:
         raise NotImplementedError
 
     def _forward(self, hop: ForwardHop, frame: NodeFrame, received_at: float) -> None:
-        try:
-            address = NodeAddress.unpack(hop.next_address)
-        except MalformedError:
-            self.stats.ingress_mixing.malformed_packets_received += 1
+        link = self._routes.get(hop.next_address) or self._route(hop.next_address)
+        if link is None:
             return
-        delay = hop.delay_ns / 1e9
+        delay_ns = hop.delay_ns
+        encoded = encode_packet(hop.packet, frame.packet_type, frame.rotation, self.config.frame_version)
+        if not delay_ns:
+            self._links.send_over(link, encoded)
+            return
+        delay = delay_ns / 1e9
         if delay > MAXIMUM_DELAY:
             self.stats.ingress_mixing.excessive_delay_packets += 1
             delay = MAXIMUM_DELAY
+        self._delays.push(received_at + delay, (link, encoded), len(encoded))
+
+    def _route(self, padded_address: bytes) -> Link | None:
+        """Where an address in a header leads; None, counted, where it leads nowhere."""
+        try:
+            address = NodeAddress.unpack(padded_address)
+        except MalformedError:
+            self.stats.ingress_mixing.malformed_packets_received += 1
+            return None
         if not self._allows(address):
-            return
-        encoded = encode_frame(
-            NodeFrame(hop.packet, frame.packet_type, frame.rotation), self.config.frame_version
-        )
-        if delay > 0:
-            self._delays.push(received_at + delay, (address, encoded), len(encoded))
-        else:
-            self._links.send(address, encoded)
+            return None
+        link = self._links.link_to(address)
+        if link is None:
+            self.stats.egress_mixing.dropped_queue_full += 1
+            return None
+        if len(self._routes) >= MAX_ROUTES:
+            self._routes.clear()
+        self._routes[padded_address] = link
+        return link
 
     def send_now(
         self, address: NodeAddress, packet: bytes, packet_type: PacketType, rotation: KeyRotation
     ) -> None:
         """Send a packet to its next hop without delay: uploads of clients, and acknowledgements."""
         if self._started and self._allows(address):
-            frame = NodeFrame(packet, packet_type, rotation)
-            self._links.send(address, encode_frame(frame, self.config.frame_version))
+            self._links.send(address, encode_packet(packet, packet_type, rotation, self.config.frame_version))
 
     def _allows(self, address: NodeAddress) -> bool:
         if self._filter.allows(address):
@@ -256,8 +273,8 @@ class MixnetNode:
             self._announcer.refresh_soon()
         return False
 
-    def _send_due(self, item: tuple[NodeAddress, bytes]) -> None:
-        self._links.send(*item)
+    def _send_due(self, item: tuple[Link, bytes]) -> None:
+        self._links.send_over(*item)
 
     # -- directory ----------------------------------------------------------------------------------------
 
@@ -294,6 +311,7 @@ class MixnetNode:
             return
         nodes = await directory.known_nodes()
         self._filter.update(node.address for node in nodes)
+        self._routes.clear()  # some may lead to nodes that have left
         self._noise.update(nodes)
         changed = self._rotation.advance(await directory.key_rotation(), self.config.unix_time())
         self._save_keys()

@@ -9,6 +9,8 @@ from smolmix_web.nym.framing import NodeFrame
 from smolmix_web.nym.packets import PacketType
 from smolmix_web.sphinx.process import FinalHop, ForwardHop, OpenedHeader, open_header
 
+_MIX = PacketType.MIX
+
 
 class PacketProcessor:
     """Unwraps Sphinx packets with the right key, once each.
@@ -34,7 +36,7 @@ class PacketProcessor:
             return None
 
     def _open(self, frame: NodeFrame) -> OpenedHeader | None:
-        if frame.packet_type is PacketType.MIX:
+        if frame.packet_type is _MIX:
             for key in self.keyring.candidates(frame.rotation):
                 try:
                     opened = open_header(key.loaded, frame.packet)
