@@ -62,6 +62,8 @@ export class Downloads {
   #onBytes;
   /** @type {Map<string, Promise<Response>>} */
   #started = new Map();
+  /** @type {Map<string, Promise<ArrayBuffer>>} */
+  #bodies = new Map();
 
   /**
    * @param {string} assets
@@ -84,9 +86,19 @@ export class Downloads {
     return names.reduce((sum, name) => sum + this.#entry(name).size, 0);
   }
 
-  /** Begins without waiting; failures show where the file is used. @param {string[]} names */
-  start(names) {
+  /**
+   * Begins without waiting; failures show where the file is used.
+   *
+   * @param {string[]} names
+   * @param {string[]} whole those that `bytes` will be asked for
+   */
+  start(names, whole) {
     for (const name of names) this.response(name).catch(() => {});
+    for (const name of whole) {
+      const body = this.#load(name);
+      body.catch(() => {});
+      this.#bodies.set(name, body);
+    }
   }
 
   /** A response whose hash has been checked. Its body can be read once. @param {string} name @returns {Promise<Response>} */
@@ -110,9 +122,39 @@ export class Downloads {
     for (const name of names) this.#started.delete(name);
   }
 
-  /** @param {string} name @returns {Promise<ArrayBuffer>} */
-  async bytes(name) {
-    return (await this.response(name)).arrayBuffer();
+  /** The checked content of a file. It is not kept: another call asks for it again. @param {string} name */
+  bytes(name) {
+    const body = this.#bodies.get(name) ?? this.#load(name);
+    this.#bodies.delete(name);
+    return body;
+  }
+
+  /**
+   * Without an `integrity`, for which browsers keep a second copy of the body and read it only when all is there.
+   *
+   * @param {string} name
+   * @returns {Promise<ArrayBuffer>}
+   */
+  async #load(name) {
+    // Where the page is no secure context there is no such thing.
+    if (!globalThis.crypto?.subtle) {
+      const response = await this.response(name);
+      this.#started.delete(name);
+      return response.arrayBuffer();
+    }
+    const { sha256, size } = this.#entry(name);
+    const url = this.url(name);
+    const response = await fetchOrThrow(url, {});
+    /** @type {ArrayBuffer} */
+    let data;
+    try {
+      data = await response.arrayBuffer();
+    } catch (error) {
+      throw notLoaded(url, error);
+    }
+    if (bytesToHex(await crypto.subtle.digest('SHA-256', data)) !== sha256) throw notLoaded(url, 'another SHA-256');
+    this.#onBytes(size);
+    return data;
   }
 
   /**
@@ -123,7 +165,8 @@ export class Downloads {
    */
   async module(name) {
     const url = this.url(name).href;
-    await this.response(name);
+    const response = await this.response(name);
+    response.body?.cancel(); // or the response would hold its bytes for ever
     try {
       return await import(/* webpackIgnore: true */ /* @vite-ignore */ url);
     } catch (error) {
@@ -146,10 +189,20 @@ async function fetchOrThrow(url, init) {
   try {
     response = await fetch(url, { ...init, credentials: 'same-origin' });
   } catch (error) {
-    throw new BootError('ASSETS', `${url} could not be loaded, or is not the file that was built: ${error}`);
+    throw notLoaded(url, error);
   }
   if (!response.ok) throw new BootError('ASSETS', `${url}: status ${response.status}`);
   return response;
+}
+
+/** @param {URL} url @param {unknown} why */
+function notLoaded(url, why) {
+  return new BootError('ASSETS', `${url} could not be loaded, or is not the file that was built: ${why}`);
+}
+
+/** @param {ArrayBuffer} bytes */
+function bytesToHex(bytes) {
+  return Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 /** @param {string} hex */

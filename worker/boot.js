@@ -75,15 +75,16 @@ export async function startPackages(task) {
   const { module } = manifest.providers.npm;
   const extra = (chosen === 'cryptography' && manifest.providers.cryptography?.archive) || null;
   const picture = image ? (manifest.image ?? null) : null;
-  const wanted = [...CORE, ...(picture ? [picture] : [LIBRARY, PACKAGES]), module, ...(extra ? [extra] : [])];
-  let [complete, whole] = [0, 0];
+  const wanted = [...CORE, ...(picture ? [] : [LIBRARY]), module];
+  const whole = [...(picture ? [picture] : [PACKAGES]), ...(extra ? [extra] : [])];
+  let [complete, expected] = [0, 0];
   const downloads = new Downloads(assets, manifest, (size) => {
     complete += size;
-    const share = Math.min(complete / whole, 1);
+    const share = Math.min(complete / expected, 1);
     onProgress('files', STAGES.manifest + share * (STAGES.files - STAGES.manifest));
   });
-  whole = downloads.size(wanted);
-  downloads.start(wanted);
+  expected = downloads.size([...wanted, ...whole]);
+  downloads.start(wanted, whole);
   const npm = downloads.module(module);
   npm.catch(() => {});
 

@@ -38,17 +38,42 @@ export function parseImage(data) {
   return { memory, config, runs, pages: new Uint8Array(data, start) };
 }
 
-/** Makes room for the image. @param {Image} image @param {WebAssembly.Memory} memory of an instance that has not run */
-export function growFor({ memory: size }, memory) {
-  const missing = size - memory.buffer.byteLength;
-  if (missing > 0) memory.grow(Math.ceil(missing / WASM_PAGE));
+/** An image on its way into a memory. Pyodide keeps the functions that call this, so it lets go of what was used. */
+export class Restoration {
+  /** @type {Image | null} */
+  #image;
+  #pristine = new Uint8Array();
+
+  /** @param {Image} image */
+  constructor(image) {
+    this.#image = image;
+  }
+
+  /** Keeps what the instance starts with and makes room. @param {WebAssembly.Memory} memory of an instance that has not run */
+  prepare(memory) {
+    const fresh = new Uint8Array(memory.buffer);
+    this.#pristine = fresh.slice(0, staticEnd(fresh));
+    const missing = (this.#image?.memory ?? 0) - fresh.length;
+    if (missing > 0) memory.grow(Math.ceil(missing / WASM_PAGE));
+  }
+
+  /** @param {Uint8Array} memory of that instance @returns {object} what Pyodide needs to restore @throws it was used */
+  finish(memory) {
+    if (!this.#image) throw new Error('an image is used once');
+    const { config } = this.#image;
+    applyImage(this.#image, memory, this.#pristine);
+    this.#image = null;
+    this.#pristine = new Uint8Array();
+    return config;
+  }
 }
 
 /** Where the data that an instance starts with ends, rounded up to a page. @param {Uint8Array} pristine */
 export function staticEnd(pristine) {
-  let end = pristine.length;
-  while (end > 0 && pristine[end - 1] === 0) end -= 1;
-  return Math.ceil(end / PAGE) * PAGE;
+  const words = new Uint32Array(pristine.buffer, pristine.byteOffset, pristine.length / 4);
+  let end = words.length;
+  while (end > 0 && words[end - 1] === 0) end -= 1;
+  return Math.ceil((4 * end) / PAGE) * PAGE;
 }
 
 /**
@@ -67,7 +92,9 @@ export function applyImage({ runs, pages }, memory, pristine) {
     const length = runs[index + 1] * PAGE;
     const part = pages.subarray(position, position + length);
     const shared = Math.min(Math.max(pristine.length - start, 0), length);
-    for (let offset = 0; offset < shared; offset++) memory[start + offset] ^= part[offset];
+    const words = new Uint32Array(memory.buffer, memory.byteOffset + start, shared / 4);
+    const changes = new Uint32Array(part.buffer, part.byteOffset, shared / 4);
+    for (let word = 0; word < words.length; word++) words[word] ^= changes[word];
     memory.set(part.subarray(shared), start + shared);
     position += length;
   }

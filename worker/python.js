@@ -5,9 +5,10 @@
  */
 
 /** @import {Downloads} from './assets.js' */
+/** @import {Image} from './image.js' */
 
 import { BootError } from './assets.js';
-import { applyImage, growFor, parseImage, staticEnd } from './image.js';
+import { Restoration, parseImage } from './image.js';
 
 export const LIBRARY = 'library.zip';
 export const PACKAGES = 'packages.zip';
@@ -39,37 +40,44 @@ const FOLDER = '/lib/smolmix';
  * @throws it cannot be used
  */
 export async function restorePython(downloads, name) {
-  const data = downloads.bytes(name);
+  /** @type {Promise<ArrayBuffer> | null} */
+  let data = downloads.bytes(name);
   data.catch(() => {});
   const [{ loadPyodide }, { default: create }] = await modules(downloads);
-  const image = parseImage(await data);
-  /** @type {Uint8Array} */
-  let pristine = new Uint8Array();
   const pyodide = await load(downloads, loadPyodide, {
     // Its content does not matter: the image comes in through restoreSnapshot below.
     _loadSnapshot: new Uint8Array(4),
     createPyodideModule: async (/** @type {any} */ settings) => {
-      const instantiate = settings.instantiateWasm;
-      settings.instantiateWasm = (/** @type {any} */ imports, /** @type {any} */ done) =>
-        instantiate(imports, (/** @type {WebAssembly.Instance} */ instance, /** @type {WebAssembly.Module} */ module) => {
-          const memory = /** @type {WebAssembly.Memory} */ (instance.exports.memory);
-          growFor(image, memory);
-          const whole = new Uint8Array(memory.buffer);
-          pristine = whole.slice(0, staticEnd(whole));
-          done(instance, module);
-        });
-      const module = await create(settings);
-      module.API.restoreSnapshot = () => {
-        applyImage(image, module.HEAPU8, pristine);
-        return image.config;
-      };
-      return module;
+      const image = parseImage(await /** @type {Promise<ArrayBuffer>} */ (data));
+      data = null; // Pyodide keeps this function
+      return createRestored(create, settings, image);
     },
   });
   const first = pyodide.pyimport('smolmix_web.platform.image');
   first.restored();
   first.destroy();
   return pyodide;
+}
+
+/**
+ * Pyodide's module whose memory becomes the image's. (A function of its own, so that nothing but the Restoration is
+ * held by the functions that Pyodide keeps.)
+ *
+ * @param {(settings: any) => Promise<any>} create
+ * @param {any} settings
+ * @param {Image} image
+ */
+async function createRestored(create, settings, image) {
+  const restoration = new Restoration(image);
+  const instantiate = settings.instantiateWasm;
+  settings.instantiateWasm = (/** @type {any} */ imports, /** @type {any} */ done) =>
+    instantiate(imports, (/** @type {WebAssembly.Instance} */ instance, /** @type {WebAssembly.Module} */ module) => {
+      restoration.prepare(/** @type {WebAssembly.Memory} */ (instance.exports.memory));
+      done(instance, module);
+    });
+  const module = await create(settings);
+  module.API.restoreSnapshot = () => restoration.finish(module.HEAPU8);
+  return module;
 }
 
 /**
@@ -111,25 +119,51 @@ const modules = (downloads) => Promise.all([downloads.module(LOADER), downloads.
 async function load(downloads, loadPyodide, how) {
   await checkPolicy();
   const indexURL = new URL('.', downloads.url(LOADER)).href;
-  // Pyodide would wait for ever for an instance of a file that cannot be loaded.
-  const wasm = await downloads.response(WASM);
+  // Compiled while other files are still on their way.
+  const compiled = downloads.response(WASM).then((response) => WebAssembly.compileStreaming(response));
   const files = new Map([
-    [`${indexURL}pyodide.asm.wasm`, () => wasm],
+    [`${indexURL}pyodide.asm.wasm`, () => new Response()],
     // With an image there is nothing left to import.
     [`${indexURL}library`, () => (how._loadSnapshot ? new Response() : downloads.response(LIBRARY))],
   ]);
-  return withFetchOf(files, () =>
-    loadPyodide({
-      indexURL,
-      stdLibURL: `${indexURL}library`,
-      // We bring our own packages; Pyodide wants a list all the same.
-      lockFileContents: { info: downloads.manifest.pyodideInfo, packages: {} },
-      packageBaseUrl: indexURL,
-      stdout: (/** @type {string} */ line) => console.debug(line),
-      stderr: (/** @type {string} */ line) => console.warn(line),
-      ...how,
+  return withModule(compiled, () =>
+    withFetchOf(files, async () => {
+      const loading = loadPyodide({
+        indexURL,
+        stdLibURL: `${indexURL}library`,
+        // We bring our own packages; Pyodide wants a list all the same.
+        lockFileContents: { info: downloads.manifest.pyodideInfo, packages: {} },
+        packageBaseUrl: indexURL,
+        stdout: (/** @type {string} */ line) => console.debug(line),
+        stderr: (/** @type {string} */ line) => console.warn(line),
+        ...how,
+      });
+      // Pyodide would wait for ever for an instance of a file that cannot be loaded.
+      const [pyodide] = await Promise.all([loading, compiled]);
+      return pyodide;
     }),
   );
+}
+
+/**
+ * Where Pyodide would compile a response, it gets an instance of the module that is there already.
+ *
+ * @template T
+ * @param {Promise<WebAssembly.Module>} compiled
+ * @param {() => Promise<T>} action which instantiates one streamed module
+ * @returns {Promise<T>}
+ */
+async function withModule(compiled, action) {
+  const original = WebAssembly.instantiateStreaming;
+  WebAssembly.instantiateStreaming = async (_, imports) => {
+    const module = await compiled;
+    return { module, instance: await WebAssembly.instantiate(module, imports) };
+  };
+  try {
+    return await action();
+  } finally {
+    WebAssembly.instantiateStreaming = original;
+  }
 }
 
 /**
