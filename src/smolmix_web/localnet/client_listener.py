@@ -1,7 +1,10 @@
 """The WebSocket listener of an entry gateway: drives one GatewaySession per connection.
 
 Per connection there are two tasks, made by the HTTP server and here: one reads, one writes. The reader stops
-while the writer is behind, so a client that uploads without reading its answers is slowed down by TCP.
+while the writer is behind, so a client that uploads without reading its answers is slowed down by TCP. So are
+all clients when there is more to do than this process can: a Nym client sends at its pace whatever becomes
+of its packets, and what is let in faster than it can be worked off waits longer and longer. A client whose
+connection is full slows down.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from smolmix_web.gateway import (
     GatewaySession,
     PacketUploaded,
 )
+from smolmix_web.localnet.admission import Admission
 from smolmix_web.localnet.http_server import HttpServer
 from smolmix_web.nym.mixpacket import MixPacket
 
@@ -32,6 +36,9 @@ _LINGER = 2.0
 
 _MAX_UNSENT = 256
 """Frames waiting to be written before the reader pauses."""
+
+_RECEIVE_BUFFER = 128 * 1024
+"""Bytes per connection that the kernel holds while a reader rests: 60 packets; it may double them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,7 @@ class ClientListener:
                 self._serve,
                 first_request_timeout=self._config.upgrade_timeout,
                 max_connections=self._config.max_connections,
+                receive_buffer=_RECEIVE_BUFFER,
             )
         return await self._http.listen(host, port, tls)
 
@@ -165,6 +173,7 @@ class _Connection:
 
     async def _read(self) -> None:
         session, websocket, loop = self._session, self._websocket, self._loop
+        admission = Admission(loop)
         while not self._dropped:
             message = await websocket.receive()
             now = loop.time()
@@ -185,6 +194,7 @@ class _Connection:
             if session.unsent() > _MAX_UNSENT:
                 self._drained.clear()
                 await self._drained.wait()
+            await admission.passed()
 
     async def _write(self) -> None:
         websocket = self._websocket

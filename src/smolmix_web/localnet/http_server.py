@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 
@@ -29,6 +30,8 @@ class HttpServer:
         longer is dropped, so that connections cannot be hoarded.
     :param keepalive_timeout: seconds an idle connection is kept after an answer.
     :param max_connections: more are accepted and dropped at once, as official gateways do.
+    :param receive_buffer: bytes that the kernel may hold of a connection that is not read, a hint; None: as
+        many as it likes, which can be tens of megabytes.
     """
 
     def __init__(
@@ -38,8 +41,10 @@ class HttpServer:
         first_request_timeout: float,
         keepalive_timeout: float = 0.0,
         max_connections: int = 8192,
+        receive_buffer: int | None = None,
     ) -> None:
         self._handler = handler
+        self._receive_buffer = receive_buffer
         self._first_request_timeout = first_request_timeout
         self._max_connections = max_connections
         self._http = web.Server(
@@ -59,6 +64,9 @@ class HttpServer:
         """Listen; the port, chosen by the system when ``port`` is 0. :raises OSError: cannot bind."""
         server = await asyncio.get_running_loop().create_server(self._accept, host, port, ssl=tls)
         self._servers.append(server)
+        if self._receive_buffer is not None:  # connections inherit it, and the window scale that goes with it
+            for listening in server.sockets:
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
         return int(server.sockets[0].getsockname()[1])
 
     async def stop(self, grace: float = 0.5) -> None:

@@ -25,6 +25,7 @@ from smolmix_web.gateway import (
     error_texts,
 )
 from smolmix_web.gateway.events import Failed
+from smolmix_web.localnet import admission
 from smolmix_web.localnet.client_listener import MAX_MESSAGE, ClientListener, ClientListenerConfig
 from smolmix_web.nym.addresses import NodeAddress
 from smolmix_web.nym.mixpacket import MixPacket
@@ -326,3 +327,31 @@ async def test_forgotten_client_registers_again():
         await client.close()
         await client.connect()
         await client.close()
+
+
+async def test_a_gateway_with_too_much_to_do_lets_less_in_per_turn(monkeypatch):
+    """A process that runs every node would need seconds for a turn, and a packet needs many turns."""
+    monkeypatch.setattr(admission, "LONG_TURN", 0.01)
+    async with running() as gateway:
+        turns: list[int] = []
+
+        async def count_turns() -> None:
+            while True:
+                before = len(gateway.uploads)
+                await asyncio.sleep(0)
+                turns.append(len(gateway.uploads) - before)
+
+        def laborious(packet: MixPacket) -> None:
+            time.sleep(0.004)
+            gateway.uploads.append(packet)
+
+        monkeypatch.setattr(gateway.listener, "_upload", laborious)
+        async with gateway.client() as client:
+            counting = asyncio.create_task(count_turns())
+            for _ in range(150):
+                await client.send(PACKET)
+            await eventually(lambda: len(gateway.uploads) == 150)
+            counting.cancel()
+        busy = [count for count in turns if count]
+        assert max(busy) <= admission.MAX_PER_TURN
+        assert max(busy[-8:]) <= 4
