@@ -342,7 +342,9 @@ async def test_a_gateway_with_too_much_to_do_lets_less_in_per_turn(monkeypatch):
                 turns.append(len(gateway.uploads) - before)
 
         def laborious(packet: MixPacket) -> None:
-            time.sleep(0.004)
+            until = time.thread_time() + 0.004
+            while time.thread_time() < until:
+                pass
             gateway.uploads.append(packet)
 
         monkeypatch.setattr(gateway.listener, "_upload", laborious)
