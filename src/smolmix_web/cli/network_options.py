@@ -15,7 +15,7 @@ from smolmix_web.localnet.browser_access import with_tls
 from smolmix_web.localnet.exit_service import ExitConfig
 from smolmix_web.localnet.impairment import ImpairmentConfig
 from smolmix_web.localnet.loopback import spread_over_loopback
-from smolmix_web.localnet.network import ALL_ROLES, DIRECTORY, MORE_ROLES, LocalNetworkConfig
+from smolmix_web.localnet.network import ALL_ROLES, DIRECTORY, MAX_PROCESSES, MORE_ROLES, LocalNetworkConfig
 from smolmix_web.localnet.node import BUILD_VERSION
 from smolmix_web.nym.packets import PacketVersion
 
@@ -48,6 +48,15 @@ def _add_place(group: argparse._ArgumentGroup) -> None:
         choices=(*ALL_ROLES, *MORE_ROLES),
         metavar="ROLE",
         help=f"play only this part (may be repeated): {', '.join((*ALL_ROLES, *MORE_ROLES))}",
+    )
+    group.add_argument(
+        "--processes",
+        type=int,
+        choices=range(1, MAX_PROCESSES + 1),
+        default=_NETWORK.processes,
+        metavar="N",
+        help=f"share the work among N processes, up to {MAX_PROCESSES}: the mix nodes leave the first one "
+        "(default: %(default)s)",
     )
     group.add_argument("--directory", metavar="URL", help="directory of the other parts, with --role")
     group.add_argument(
@@ -194,6 +203,7 @@ def network_config(chosen: argparse.Namespace) -> LocalNetworkConfig:
         host=chosen.host,
         ports=dict(map(_port, chosen.port)),
         roles=tuple(role for role in (*ALL_ROLES, *MORE_ROLES) if role in parts),
+        processes=chosen.processes,
         directory_url=chosen.directory,
         directory=DirectoryConfig(
             epoch_duration=chosen.epoch, validity_epochs=chosen.rotation, node_lifetime=chosen.lifetime

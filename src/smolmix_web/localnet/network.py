@@ -1,8 +1,8 @@
 """A whole Nym network on one machine: directory, three mix nodes, entry gateway, exit gateway.
 
 All of it in one asyncio process, or any part of it: a process that plays ``roles=("mix2",)`` joins the
-directory named by ``directory_url``. Every role listens on real sockets and speaks the real protocols either
-way.
+directory named by ``directory_url``. With ``processes`` above one a network starts such processes by itself.
+Every role listens on real sockets and speaks the real protocols either way.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from smolmix_web.localnet.links import LinkConfig
 from smolmix_web.localnet.mixnode import MixNode
 from smolmix_web.localnet.node import BUILD_VERSION, MixnetNode, NodeConfig
 from smolmix_web.localnet.node_identity import NodeIdentity
+from smolmix_web.localnet.node_processes import NodeProcess, share_out
 from smolmix_web.localnet.rates import RateMeter
 from smolmix_web.localnet.sqlite_storage import SqliteStorage
 from smolmix_web.nym.packets import PacketVersion
@@ -47,6 +48,8 @@ ALL_ROLES = (DIRECTORY, *MIX_NODES, "entry", "exit")
 MORE_ROLES = ("entry2", "exit2")
 """Played only when asked for: somewhere to go when the first one is lost."""
 
+MAX_PROCESSES = 1 + len(MIX_NODES)
+
 STATUS_PATH = "/api/local/status"
 """Where the directory shows :meth:`LocalNetwork.stats` of its process as JSON."""
 
@@ -59,6 +62,8 @@ class LocalNetworkConfig:
     :ivar ports: by listener name: ``directory``, ``mix1`` to ``mix3``, ``entry``, ``exit``, ``entry.ws``,
         ``entry.wss``, ``exit.ws``, ``directory.tls``. Missing ones are chosen by the system.
     :ivar roles: the parts that this process plays, of ``ALL_ROLES`` and ``MORE_ROLES``.
+    :ivar processes: 1 to 4 that share the roles: with 2 the mix nodes have one of their own, with 4 each has.
+        They cannot be killed or restarted by name then, and their numbers are up to a second old.
     :ivar directory_url: needed when the directory is not among the roles.
     :ivar tls: server context of the entry's WSS listener; ``hostname`` must match its certificate.
     :ivar directory_tls: server context of a second listener of the directory, under TLS.
@@ -75,6 +80,7 @@ class LocalNetworkConfig:
     host: str = "127.0.0.1"
     ports: Mapping[str, int] = field(default_factory=dict)
     roles: tuple[str, ...] = ALL_ROLES
+    processes: int = 1
     directory_url: str | None = None
     directory: DirectoryConfig = field(default_factory=DirectoryConfig)
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
@@ -99,6 +105,8 @@ class LocalNetworkConfig:
             raise LocalProtocolError(f"unknown roles: {', '.join(sorted(unknown))}")
         if DIRECTORY not in self.roles and self.directory_url is None:
             raise LocalProtocolError("without the directory role a directory_url is needed")
+        if not 1 <= self.processes <= MAX_PROCESSES:
+            raise LocalProtocolError(f"a network runs in 1 to {MAX_PROCESSES} processes")
         if (self.tls is None) != (self.hostname is None):
             raise LocalProtocolError("tls and hostname belong together")
 
@@ -110,6 +118,8 @@ class LocalNetwork:
         self.config = config or LocalNetworkConfig()
         self.nodes: dict[str, MixnetNode] = {}
         self.directory: DirectoryNode | None = None
+        self.processes: list[NodeProcess] = []
+        """Those that play some of the roles for us."""
         self._ports = dict(self.config.ports)
         self._identities: dict[str, NodeIdentity] = {}
         self._storages: dict[str, GatewayStorage] = {}
@@ -127,20 +137,23 @@ class LocalNetwork:
         await self.stop()
 
     async def start(self) -> None:
-        """Start all roles; returns when the nodes of this process know each other.
+        """Start all roles; returns when the nodes that were started know each other.
 
         :raises OSError: a port cannot be bound; nothing is left running then.
+        :raises NetworkError: the same of another process, or it did not come up.
         """
         self._started_at = time.time()
         try:
             if DIRECTORY in self.config.roles:
                 self.directory = self._make_directory(None)
                 await self._start_directory(self.directory)
+            elsewhere = await self._start_processes()
             for name in self.config.roles:
-                if name != DIRECTORY:
+                if name != DIRECTORY and name not in elsewhere:
                     await self._start_node(name)
             for node in self.nodes.values():
                 await node.refresh()
+            await asyncio.gather(*(process.refresh() for process in self.processes))
         except BaseException:
             await self.stop()
             raise
@@ -154,6 +167,7 @@ class LocalNetwork:
             self._sampler = None
         for node in reversed(self.nodes.values()):
             await node.stop()
+        await asyncio.gather(*(process.stop() for process in self.processes))
         if self.directory is not None:
             await self.directory.stop()
         for storage in self._storages.values():
@@ -182,11 +196,14 @@ class LocalNetwork:
         return node.service_address if isinstance(node, GatewayNode) else None
 
     def describe(self) -> dict[str, Any]:
-        """Addresses of everything in this process, JSON-able."""
+        """Addresses of everything that this network plays, JSON-able."""
+        nodes = {name: _describe_node(node) for name, node in self.nodes.items()}
+        for process in self.processes:
+            nodes |= process.described
         details = {
             "directory_url": self.directory_url,
             "exit_address": self.exit_address,
-            "nodes": {name: _describe_node(node) for name, node in self.nodes.items()},
+            "nodes": self._in_order(nodes),
         }
         if self.directory is not None and self.directory.tls_port is not None:
             details["directory_tls_address"] = f"{_bracketed(self.config.host)}:{self.directory.tls_port}"
@@ -217,8 +234,10 @@ class LocalNetwork:
     # -- observation --------------------------------------------------------------------------------------
 
     def stats(self) -> dict[str, Any]:
-        """Counters, links and packet rates of every node of this process, JSON-able."""
-        nodes = {}
+        """Counters, links and packet rates of every node that this network plays, JSON-able."""
+        nodes: dict[str, Any] = {}
+        for process in self.processes:
+            nodes |= process.stats
         for name, node in self.nodes.items():
             meter = self._rates.get(name)
             nodes[name] = {**node.as_dict(), "packets_per_second": meter.rates() if meter else {}}
@@ -227,8 +246,12 @@ class LocalNetwork:
         return {
             "uptime": round(time.time() - self._started_at, 3),
             "directory": self.directory.as_dict() if self.directory is not None else None,
-            "nodes": nodes,
+            "nodes": self._in_order(nodes),
         }
+
+    def _in_order(self, nodes: dict[str, Any]) -> dict[str, Any]:
+        """As the roles are named, whoever plays them."""
+        return {name: nodes[name] for name in self.config.roles if name in nodes}
 
     def _status_page(self) -> tuple[str, bytes]:
         status = {"network": self.describe(), **self.stats()}
@@ -258,6 +281,18 @@ class LocalNetwork:
             self._ports["directory.tls"] = await directory.listen_tls(
                 self.config.host, port, self.config.directory_tls
             )
+
+    async def _start_processes(self) -> set[str]:
+        """The roles that others play."""
+        shares = share_out(self.config.roles, MIX_NODES, self.config.processes)
+        self.processes = [NodeProcess(self.config, share, self.directory_url) for share in shares]
+        outcomes = await asyncio.gather(
+            *(process.start() for process in self.processes), return_exceptions=True
+        )
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
+        return {name for share in shares for name in share}
 
     async def _start_node(self, name: str) -> None:
         node = self._make_node(name)

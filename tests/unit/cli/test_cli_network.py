@@ -43,10 +43,10 @@ def test_every_switch_reaches_its_setting(tmp_path: Path) -> None:
         *("--noise", "--frames", "8", "--gateway-protocol", "5", "--release", "1.36.0"),
         *("--epoch", "20", "--rotation", "2", "--announce", "0.5", "--lifetime", "3"),
         *("--tun", "--policy", str(policy), "--allow-local"),
-        *("--loss", "0.1", "--duplicate", "0.2", "--reorder", "0.3"),
+        *("--loss", "0.1", "--duplicate", "0.2", "--reorder", "0.3", "--processes", "2"),
         *("--delay", "0.01", "--jitter", "0.02", "--seed", "5"),
     )
-    assert config.roles == (*ALL_ROLES, "exit2")
+    assert (config.roles, config.processes) == ((*ALL_ROLES, "exit2"), 2)
     assert (config.ports, config.state_dir) == ({"directory": 8123}, tmp_path)
     assert config.noise == {"mix1", "mix2", "mix3", "entry", "exit", "entry2", "exit2"}
     assert config.frame_version is PacketVersion.KEY_ROTATION
@@ -83,6 +83,7 @@ def test_parts_and_additions() -> None:
         (["--loss", "1"], "--loss"),
         (["--delay", "-1"], "--delay"),
         (["--frames", "9"], "--frames"),
+        (["--processes", "5"], "--processes"),
         (["--gateway-protocol", "3"], "--gateway-protocol"),
         (["--noise", "directory"], "--noise"),
     ],
