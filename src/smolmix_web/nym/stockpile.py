@@ -15,11 +15,11 @@ from smolmix_web.nym.config import ClientConfig
 from smolmix_web.nym.preparer import PacketPreparer
 from smolmix_web.nym.stats import ClientStats
 
-QUIET = 1.0
+QUIET = 0.5
 """Seconds without a packet of ours after which the work begins."""
 PAUSE = 0.006
 """Seconds between two slices, about as long as one takes in a page."""
-SLICE = 4
+SLICE = 6
 """Items made at a time, each up to about a millisecond of work."""
 BUSY = 24
 """Packets between two times of quiet that promise more of them. A keep-alive and its answer have fewer."""

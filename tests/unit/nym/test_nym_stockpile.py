@@ -38,7 +38,7 @@ def test_stock_grows_in_quiet_to_its_full_height_and_no_further() -> None:
     net = Mixnet()
     alice, bob = pair(net)
     exchange(net, alice, bob)
-    assert prepared(alice) == 0, "half a second after the last packet more of them may come"
+    assert prepared(alice) == 0, "right after the last packet more of them may come"
     net.run(QUIET + 0.5)
     assert prepared(alice) == STOCK
     assert alice._stockpile.due_at == math.inf, "a full stock wakes nobody up"
