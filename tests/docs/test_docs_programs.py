@@ -5,12 +5,15 @@ from __future__ import annotations
 import ast
 import inspect
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -49,11 +52,27 @@ def test_programs(document: Path, environment: Callable[[Path], dict[str, str]],
     """One folder for a document: what a command leaves there, a later block may use."""
     variables = environment(tmp_path)
     with ExitStack() as running:
-        for block in programs(document):
+        for block in with_free_ports(programs(document)):
             if block.words == ("running",):
                 keep_running(block, variables, tmp_path, running)
             else:
                 run(block, variables, tmp_path)
+
+
+def with_free_ports(blocks: list[Block]) -> list[Block]:
+    """The ports that the blocks listen on may be in use here: others stand for them, in every block alike."""
+    ports = {port for block in blocks for port in re.findall(r"--listen 127\.0\.0\.1:(\d+)", block.text)}
+    with ExitStack() as held:
+        free = {}
+        for port in ports:
+            listening = held.enter_context(socket.socket())
+            listening.bind(("127.0.0.1", 0))
+            free[port] = str(listening.getsockname()[1])
+
+    def moved(text: str) -> str:
+        return re.sub(r"(?<=127\.0\.0\.1:)\d+", lambda found: free.get(found[0], found[0]), text)
+
+    return [replace(block, text=moved(block.text)) for block in blocks]
 
 
 def run(block: Block, variables: dict[str, str], folder: Path) -> None:
