@@ -24,8 +24,10 @@ const { pyodide: distribution, out, kept, npm: npmBundle, wheels, cryptography }
 
 freezeTheWorld();
 try {
-  await makeArchives(await slimLibrary());
-  writeFileSync(join(out, 'image.bin'), await makeImage(distribution, out));
+  const python = await makeArchives(await slimLibrary());
+  const { image, modules } = await makeImage(distribution, out);
+  writeFileSync(join(out, 'image.bin'), image);
+  await finishArchives(python, modules);
 } catch (error) {
   // Node would quote the line that threw, and Pyodide's are a megabyte long.
   console.error(String(error));
@@ -49,32 +51,55 @@ async function slimLibrary() {
   return cached;
 }
 
-/** @param {string} stdlib path of the standard library as byte code */
+/**
+ * What the image is made from: `packages.zip` and, with more than is needed in the end, `library.zip`.
+ *
+ * @param {string} stdlib path of the standard library as byte code
+ * @returns {Promise<any>} the Python that made them
+ */
 async function makeArchives(stdlib) {
   const python = await startPython(distribution, { helpers: HERE, library: stdlib });
-  /** @param {string[]} files */
-  const bring = (files) =>
-    files.map((file) => {
-      python.FS.writeFile(`/tmp/${basename(file)}`, readFileSync(file));
-      return `/tmp/${basename(file)}`;
-    });
-  python.globals.set('wheels', python.toPy(bring(wheels)));
+  python.globals.set('wheels', python.toPy(bring(python, wheels)));
   python.runPython(`
 import sys, library
 late = library.compile_packages(wheels, "/tmp/all.zip")
 sys.path.append("/tmp/all.zip")
 library.import_used(late)
-library.trim(library.STDLIB, "/tmp/library.zip")
-library.trim("/tmp/all.zip", "/tmp/packages.zip", ("smolmix_web/tls/roots.pem", "certifi/cacert.pem"))
+library.trim(library.STDLIB, "/tmp/library.zip", set(sys.modules))
+library.trim("/tmp/all.zip", "/tmp/packages.zip", set(sys.modules), ("smolmix_web/tls/roots.pem",))
 `);
-  const names = ['library.zip', 'packages.zip'];
-  if (cryptography.length > 0) {
-    const npm = await import(pathToFileURL(npmBundle).href);
-    python.registerJsModule('smolmix_npm_crypto', npm);
-    python.globals.set('wheels', python.toPy(bring(cryptography)));
-    python.runPython('library.add_cryptography(wheels, "/tmp/all.zip", "/tmp/cryptography.zip")');
-    names.push('cryptography.zip');
-  }
+  save(python, ['library.zip', 'packages.zip']);
+  return python;
+}
+
+/**
+ * What depends on what the image holds.
+ *
+ * @param {any} python of `makeArchives`
+ * @param {string[]} modules in the image
+ */
+async function finishArchives(python, modules) {
+  python.globals.set('modules', python.toPy(modules));
+  python.runPython('library.trim(library.STDLIB, "/tmp/library.zip", set(modules))');
+  save(python, ['library.zip']);
+  if (cryptography.length === 0) return;
+  const npm = await import(pathToFileURL(npmBundle).href);
+  python.registerJsModule('smolmix_npm_crypto', npm);
+  python.globals.set('wheels', python.toPy(bring(python, cryptography)));
+  python.runPython('library.add_cryptography(wheels, "/tmp/all.zip", "/tmp/cryptography.zip", set(modules))');
+  save(python, ['cryptography.zip']);
+}
+
+/** Copies files into Python's own file system. @param {any} python @param {string[]} files @returns {string[]} where they are */
+function bring(python, files) {
+  return files.map((file) => {
+    python.FS.writeFile(`/tmp/${basename(file)}`, readFileSync(file));
+    return `/tmp/${basename(file)}`;
+  });
+}
+
+/** Copies files out of it. @param {any} python @param {string[]} names */
+function save(python, names) {
   for (const name of names) writeFileSync(join(out, name), python.FS.readFile(`/tmp/${name}`));
 }
 

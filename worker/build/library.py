@@ -89,16 +89,22 @@ def import_used(late: dict[str, set[str]]) -> None:
     read_roots()
 
 
-def add_cryptography(wheels: list[str], packages: str, target: str) -> None:
-    """What the provider on ``cryptography`` needs beyond the two archives. It has libraries: unpack it."""
-    before = set(sys.modules)
+def add_cryptography(wheels: list[str], packages: str, target: str, there: set[str]) -> None:
+    """What the provider on ``cryptography`` needs beyond the modules that are ``there``.
+
+    It has libraries: unpack it.
+    """
     site = Path("/tmp/cryptography")
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as source:
             source.extractall(site)
     sys.path.append(str(site))
+    # What is imported here for the sake of the build does not count.
+    for name in set(sys.modules) - there:
+        del sys.modules[name]
     importlib.import_module("smolmix_web.platform.npm_crypto").worker_provider("cryptography")
     importlib.import_module("cryptography.x509.verification")
+    needed = set(sys.modules) - there
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as out:
         for path in sorted(site.rglob("*")):
             name = path.relative_to(site).as_posix()
@@ -110,13 +116,13 @@ def add_cryptography(wheels: list[str], packages: str, target: str) -> None:
         for archive in (STDLIB, packages):
             with zipfile.ZipFile(archive) as source:
                 for name in sorted(source.namelist()):
-                    if (module := module_name(name)) in sys.modules and module not in before:
+                    if module_name(name) in needed:
                         _write(out, name, source.read(name))
 
 
-def trim(archive: str, target: str, keep: tuple[str, ...] = ()) -> None:
-    """Only the modules that have been imported from it, and everything under ``keep``."""
-    imported = {name for name, module in sys.modules.items() if not _frozen(module)}
+def trim(archive: str, target: str, modules: set[str], keep: tuple[str, ...] = ()) -> None:
+    """Only ``modules`` that are not in the interpreter itself, and everything under ``keep``."""
+    imported = {name for name in modules if not _frozen(sys.modules.get(name))}
     with zipfile.ZipFile(archive) as source, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as out:
         for name in sorted(source.namelist()):
             if module_name(name) in imported or name.startswith(keep):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
-import zipfile
 import zipimport
 from collections.abc import Iterable
 
@@ -21,9 +20,9 @@ START = ("smolmix_web.bridge.entry", "smolmix_web.platform.image")
 BY_NAME = (
     # Imported by name when they are first needed.
     *("encodings.ascii", "encodings.idna", "encodings.latin_1", "encodings.punycode", "encodings.utf_8_sig"),
-    *("dns.rdtypes.IN.A", "dns.rdtypes.IN.AAAA", "dns.rdtypes.IN.HTTPS", "dns.rdtypes.IN.SVCB"),
-    *("dns.rdtypes.ANY.CNAME", "dns.rdtypes.ANY.DNAME", "dns.rdtypes.ANY.NS", "dns.rdtypes.ANY.OPT"),
-    *("dns.rdtypes.ANY.SOA", "dns.rdtypes.ANY.TXT"),
+    # Of records: those that are asked for, or come along. dnspython takes others as they are (RFC 3597).
+    *("dns.rdtypes.IN.A", "dns.rdtypes.IN.AAAA", "dns.rdtypes.ANY.CNAME", "dns.rdtypes.ANY.DNAME"),
+    *("dns.rdtypes.ANY.NS", "dns.rdtypes.ANY.OPT", "dns.rdtypes.ANY.SOA"),
     # For tracebacks in the log.
     *("traceback", "linecache", "_colorize"),
     # When archives are unpacked later.
@@ -44,9 +43,9 @@ def read_roots() -> None:
 
 
 def modules_of(archive: str) -> list[str]:
-    """Names of all modules in an archive of byte code."""
-    with zipfile.ZipFile(archive) as packages:
-        return [module_name(name) for name in packages.namelist() if name.endswith(".pyc")]
+    """Names of all modules in an archive of byte code, without zipfile, which would stay in the image."""
+    names = zipimport.zipimporter(archive)._get_files()
+    return sorted(module_name(name) for name in names if name.endswith(".pyc"))
 
 
 def module_name(path: str) -> str:

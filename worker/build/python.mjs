@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 import { encodeImage } from './image.mjs';
+import { scrub } from './scrub.mjs';
 
 /**
  * @param {string} distribution folder of the npm package pyodide
@@ -37,7 +38,7 @@ export async function startPython(distribution, { helpers, library, options } = 
 /**
  * @param {string} distribution
  * @param {string} archives folder of library.zip and packages.zip
- * @returns {Promise<Uint8Array>}
+ * @returns {Promise<{image: Uint8Array, modules: string[]}>} `modules`: names of all that is imported in it
  */
 export async function makeImage(distribution, archives) {
   const { default: create } = await import(pathToFileURL(join(distribution, 'pyodide.asm.mjs')).href);
@@ -65,6 +66,8 @@ export async function makeImage(distribution, archives) {
   const namespace = python.runPython('{"__name__": "prepare"}');
   python.runPython(`${prepare}\nimport_everything(modules_of(PACKAGES))\nread_roots()\nseal()`, { globals: namespace });
   namespace.destroy();
+  const modules = python.runPython('" ".join(sys.modules)').split(' ');
   python.runPython('import gc; gc.collect(); del gc, sys');
-  return encodeImage(python.makeMemorySnapshot(), pristine);
+  scrub(python._module);
+  return { image: encodeImage(python.makeMemorySnapshot(), pristine), modules };
 }

@@ -11,9 +11,6 @@ import importlib.util
 import marshal
 from types import CodeType
 
-KEEP_DOCSTRINGS = ("_pyodide/_core_docs", "_pyodide/docs_argspec")
-"""Pyodide puts these onto its C functions when it starts."""
-
 KEEP_ANNOTATIONS = ("importlib/resources", "functools", "dataclasses", "typing")
 """``functools.singledispatch`` chooses by them."""
 
@@ -30,9 +27,7 @@ def compile_slim(source: bytes, name: str, filename: str, *, lines: bool) -> byt
     :param filename: what tracebacks show.
     :param lines: keep line numbers.
     """
-    tree = ast.parse(source)
-    if not name.startswith(KEEP_DOCSTRINGS):
-        tree = ast.fix_missing_locations(_Strip(name.startswith(KEEP_ANNOTATIONS)).visit(tree))
+    tree = ast.fix_missing_locations(_Strip(name.startswith(KEEP_ANNOTATIONS)).visit(ast.parse(source)))
     code = _slim(compile(tree, filename, "exec", dont_inherit=True), lines)
     header = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8)
     return header + marshal.dumps(code)

@@ -38,7 +38,12 @@ from smolmix_web.assets.licences import FILE as LICENCES
 from smolmix_web.assets.licences import third_party_licences
 from smolmix_web.assets.pyodide_dist import find_cryptography
 from smolmix_web.assets.sources import BUNDLES, AssetError, Sources, sha256
-from smolmix_web.assets.wheels import download_pure_wheels, pack_own_wheel, wanted_wheels
+from smolmix_web.assets.wheels import (
+    download_pure_wheels,
+    pack_own_wheel,
+    root_certificates,
+    wanted_wheels,
+)
 from smolmix_web.directory import client as directory
 from smolmix_web.features import FEATURES, Feature, parse_features
 from smolmix_web.options import MAINNET_DIRECTORY
@@ -127,14 +132,13 @@ def build_assets(
         parts = [_bundle(sources, name) for name in BUNDLES if name != "brotli" or "fetch" in features]
         parts += [sources.pyodide / name for name in CORE]
         log("collecting wheels")
-        wheels = [pack_own_wheel(sources, Path(temporary), features)]
-        wheels += wanted_wheels(download_pure_wheels(sources, cache / "wheels"), features)
+        pure = wanted_wheels(download_pure_wheels(sources, cache / "wheels"), features)
         found = find_cryptography(sources, distribution, cache / "pyodide-dist", log)
         licences = stage / LICENCES
-        licences.write_text(third_party_licences(sources, [*wheels[1:], *found]))
+        licences.write_text(third_party_licences(sources, [*pure, *found]))
         files[licences.name] = licences
         log("compiling Python, and taking its memory image")
-        python = build_python_parts(sources, wheels, found)
+        python = build_python_parts(sources, _wheels(sources, Path(temporary), pure, features), found)
         files |= {path.name: _store(path, stage / HASHED) for path in parts + python.files()}
         providers: dict[str, Any] = {"npm": {"module": "npm-crypto.js"}}
         if python.cryptography is not None:
@@ -164,6 +168,13 @@ def build_assets(
 
 def _distribution(given: str | None) -> str:
     return given or os.environ.get("SMOLMIX_PYODIDE_DIST") or "auto"
+
+
+def _wheels(sources: Sources, folder: Path, pure: list[Path], features: Collection[Feature]) -> list[Path]:
+    """Those that run: of certifi only the certificates do, and they are in ours."""
+    others = [wheel for wheel in pure if not wheel.name.startswith("certifi-")]
+    roots = root_certificates(pure) if len(others) < len(pure) else None
+    return [pack_own_wheel(sources, folder, features, roots=roots), *others]
 
 
 def _store(path: Path, folder: Path) -> Path:

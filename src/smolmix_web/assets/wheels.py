@@ -19,10 +19,13 @@ from smolmix_web.features import FEATURES, Feature
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def pack_own_wheel(sources: Sources, folder: Path, features: Collection[Feature] = FEATURES) -> Path:
+def pack_own_wheel(
+    sources: Sources, folder: Path, features: Collection[Feature] = FEATURES, *, roots: bytes | None = None
+) -> Path:
     """Our package as a wheel (binary distribution format 1.0), without the parts that no page runs.
 
     :param features: what the page is to have; see :mod:`smolmix_web.features`.
+    :param roots: certificates to trust, PEM, where the features need them; None: certifi is to be there.
     :returns: its path. Equal sources give equal bytes.
     """
     info = f"smolmix_web-{__version__}.dist-info"
@@ -30,6 +33,8 @@ def pack_own_wheel(sources: Sources, folder: Path, features: Collection[Feature]
         f"smolmix_web/{path.relative_to(sources.package).as_posix()}": path.read_bytes()
         for path in sources.package_files(features)
     }
+    if roots is not None and "web" not in missing_parts(features):
+        members["smolmix_web/tls/roots.pem"] = roots
     members[f"{info}/METADATA"] = (
         f"Metadata-Version: 2.1\nName: smolmix-web\nVersion: {__version__}\n".encode()
     )
@@ -68,6 +73,15 @@ def download_pure_wheels(sources: Sources, cache: Path) -> list[Path]:
     if wheels is None:
         raise AssetError(f"a wheel of {sources.requirements.name} is missing from {cache} after the download")
     return wheels
+
+
+def root_certificates(wheels: list[Path]) -> bytes:
+    """Mozilla's root certificates, PEM, out of the wheel of certifi. :raises AssetError: it is not there."""
+    for wheel in wheels:
+        if wheel.name.startswith("certifi-"):
+            with zipfile.ZipFile(wheel) as archive:
+                return archive.read("certifi/cacert.pem")
+    raise AssetError("worker-requirements.txt does not name certifi")
 
 
 def wanted_wheels(wheels: list[Path], features: Collection[Feature]) -> list[Path]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib
-import importlib.resources
 import importlib.util
 import json
 import secrets
@@ -268,7 +267,9 @@ async def ready_provider() -> None:
 
 
 def _bundle_of_the_wheel() -> bytes:
-    folder = importlib.resources.files("smolmix_web").joinpath("assets", "prebuilt")
+    from importlib import resources
+
+    folder = resources.files("smolmix_web").joinpath("assets", "prebuilt")
     try:
         manifest = json.loads(folder.joinpath("manifest.json").read_text())
         return folder.joinpath(manifest["files"]["npm-crypto.js"]["path"]).read_bytes()

@@ -6,18 +6,26 @@ installed. Without either, only ``trust_anchors`` of the configuration can be us
 
 from __future__ import annotations
 
+import os.path
 from functools import cache
-from importlib import import_module, resources
+from importlib import import_module
+from typing import Any
 
 from smolmix_web.errors import OptionError
+
+FOLDER = os.path.dirname(__file__)
 
 
 @cache
 def bundled_pem() -> bytes:
     """All roots, PEM. :raises OptionError: this installation has none."""
-    packaged = resources.files("smolmix_web.tls").joinpath("roots.pem")
-    if packaged.is_file():
-        return packaged.read_bytes()
+    # Whatever loaded this module, from a folder or out of an archive. (importlib.resources would do the same
+    # with 300 KB of modules, which a page would have to download.)
+    loader: Any = __spec__.loader
+    try:
+        return bytes(loader.get_data(os.path.join(FOLDER, "roots.pem")))
+    except OSError:
+        pass
     try:
         certifi = import_module("certifi")
     except ImportError:

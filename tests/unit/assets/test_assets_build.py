@@ -165,6 +165,20 @@ def test_python_names_the_feature_that_is_missing(tmp_path, wanted, said):
     assert done.stdout.strip() == said, done.stderr
 
 
+def test_own_wheel_brings_the_roots_where_there_is_tls(tmp_path):
+    sources = Sources(CHECKOUT)
+    for features, there in ((["dns"], False), (["socket"], True)):
+        wheel = pack_own_wheel(sources, tmp_path, features, roots=b"PEM")
+        with zipfile.ZipFile(wheel) as archive:
+            assert ("smolmix_web/tls/roots.pem" in archive.namelist()) == there
+    # As from a wheel, so from any archive: nothing is unpacked in a page.
+    code = "from smolmix_web.tls.roots import bundled_pem; print(bundled_pem())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(wheel)}, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "b'PEM'", done.stderr
+
+
 def test_own_wheel_leaves_out_what_no_page_runs(tmp_path):
     names = zipfile.ZipFile(pack_own_wheel(Sources(CHECKOUT), tmp_path)).namelist()
     assert not [name for name in names if "/localnet/" in name or "/cli/" in name or "native" in name]

@@ -36,7 +36,7 @@ def test_a_checkout_reads_certifi() -> None:
 
 def test_packaged_roots_come_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "roots.pem").write_bytes(b"packaged")
-    monkeypatch.setattr(roots.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(roots, "FOLDER", str(tmp_path))
     assert roots.bundled_pem() == b"packaged"
 
 
@@ -44,7 +44,7 @@ def test_without_any_roots_the_option_is_named(monkeypatch: pytest.MonkeyPatch, 
     def missing(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(roots.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(roots, "FOLDER", str(tmp_path))
     monkeypatch.setattr(roots, "import_module", missing)
     with pytest.raises(OptionError) as caught:
         roots.bundled_pem()
