@@ -11,10 +11,12 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import statistics
 import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from smolmix_web.nym.config import ClientConfig
@@ -31,7 +33,7 @@ ROWS = {"no delays, no pacing": NO_DELAYS, "official defaults": DEFAULTS}
 
 @contextlib.asynccontextmanager
 async def local_network() -> AsyncIterator[dict[str, Any]]:
-    """A local network in another process; yields its description."""
+    """A local network in another process; yields its description, and ``processId``."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -47,7 +49,7 @@ async def local_network() -> AsyncIterator[dict[str, Any]]:
         async with asyncio.timeout(30):
             while not lines or lines[-1] != b"}\n":
                 lines.append(await process.stdout.readline())
-        yield json.loads(b"".join(lines))
+        yield {**json.loads(b"".join(lines)), "processId": process.pid}
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
@@ -75,9 +77,9 @@ async def measure_row(network: dict[str, Any], traffic: ClientConfig, megabytes:
         ready = time.perf_counter() - started
         gets = [await timed_get(tunnel, "http://web.test/bytes/1000") for _ in range(11)]
         secure = await timed_get(tunnel, "https://web.test/bytes/1000")
-        before = packets(tunnel)
+        before, used = packets(tunnel), processor_time(network["processId"])
         download = await timed_get(tunnel, f"http://web.test/bytes/{megabytes * 1_000_000}")
-        between = packets(tunnel)
+        between, used = packets(tunnel), processor_time(network["processId"]) - used
         upload = await timed_post(tunnel, bytes(megabytes * 1_000_000))
         after = packets(tunnel)
     stages = list(begun)
@@ -92,6 +94,7 @@ async def measure_row(network: dict[str, Any], traffic: ClientConfig, megabytes:
         "first HTTPS GET (DNS, TCP, TLS 1.3, HTTP), s": secure,
         f"{megabytes} MB download, s": download,
         "download, KB/s": megabytes * 1000 / download,
+        "processor time of the network per MB downloaded, s": used / megabytes,
         "packets sent per MB downloaded": (between[0] - before[0]) / megabytes,
         "packets received per MB downloaded": (between[1] - before[1]) / megabytes,
         f"{megabytes} MB upload, s": upload,
@@ -105,6 +108,15 @@ def packets(tunnel: Tunnel) -> tuple[int, int]:
     """Mixnet packets with data of ours so far: sent (retransmissions included), received."""
     stats = tunnel.stats()["nym"]
     return stats["realSent"], stats["fragmentsReceived"]
+
+
+def processor_time(process_id: int) -> float:
+    """Seconds used by another process so far, its kernel's share included; NaN where there is no /proc."""
+    try:
+        fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return float("nan")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def timed_get(tunnel: Tunnel, url: str) -> float:
