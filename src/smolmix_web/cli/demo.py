@@ -22,7 +22,7 @@ from smolmix_web.cli.playground import Playground, origin_of
 from smolmix_web.cli.progress import ProgressLine
 from smolmix_web.errors import OptionError
 from smolmix_web.localnet.loopback import spread_over_loopback
-from smolmix_web.localnet.network import STATUS_PATH, LocalNetworkConfig
+from smolmix_web.localnet.network import MAX_PROCESSES, STATUS_PATH, LocalNetworkConfig
 from smolmix_web.localnet.world import LocalWorld
 
 DEFAULT_PORT = 9001
@@ -52,7 +52,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--network", metavar="URL", help="directory of another network; no local one is started then"
     )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        choices=range(1, MAX_PROCESSES + 1),
+        default=default_processes(os.cpu_count()),
+        metavar="N",
+        help=f"share the local network's work among N processes, up to {MAX_PROCESSES} (default with this "
+        "machine's cores: %(default)s)",
+    )
     add_distribution_argument(parser)
+
+
+def default_processes(cores: int | None) -> int:
+    """Of the local network: half of the cores, for the browser wants some too."""
+    return min(max((cores or 1) // 2, 1), MAX_PROCESSES)
 
 
 def _port(text: str) -> int:
@@ -62,9 +76,9 @@ def _port(text: str) -> int:
     return number
 
 
-def demo_network() -> LocalNetworkConfig:
+def demo_network(processes: int = 1) -> LocalNetworkConfig:
     """A network of which the page can show who sees what: a node has its own address, where it can."""
-    return spread_over_loopback(LocalNetworkConfig(show_connections=True))
+    return spread_over_loopback(LocalNetworkConfig(show_connections=True, processes=processes))
 
 
 async def run(chosen: argparse.Namespace) -> int:
@@ -76,7 +90,7 @@ async def run(chosen: argparse.Namespace) -> int:
     async with contextlib.AsyncExitStack() as stack:
         if chosen.network is None:
             line.show(None, "starting the local network")
-            world = await stack.enter_async_context(LocalWorld(demo_network()))
+            world = await stack.enter_async_context(LocalWorld(demo_network(chosen.processes)))
             playground = playground_of(world.describe(), assets)
         else:
             playground = playground_for(chosen.network, assets)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import sys
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from smolmix_web.cli.demo import demo_network
+from smolmix_web.cli.demo import default_processes, demo_network
 from smolmix_web.cli.main import EXIT_USAGE, main
 from smolmix_web.localnet.loopback import NODE_ADDRESSES, can_listen, spread_over_loopback
 from smolmix_web.localnet.network import LocalNetworkConfig
@@ -78,19 +79,24 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
     assert "smolmix-web" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("cores", "processes"), [(None, 1), (1, 1), (2, 1), (4, 2), (8, 4), (64, 4)])
+def test_the_network_takes_half_of_the_cores(cores: int | None, processes: int) -> None:
+    assert default_processes(cores) == processes
+
+
 def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["demo", "--help"])
     assert end.value.code == 0
     text = capsys.readouterr().out
-    for option in ("--port", "--no-open", "--network", "--pyodide-dist"):
+    for option in ("--port", "--no-open", "--network", "--processes", "--pyodide-dist"):
         assert option in text
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for a child there")
 async def test_ctrl_c_ends_the_demo_and_leaves_nothing() -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "smolmix_web", "demo", "--port", "0", "--no-open"),
+        *(sys.executable, "-m", "smolmix_web", "demo", "--port", "0", "--no-open", "--processes", "2"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
@@ -106,8 +112,9 @@ async def test_ctrl_c_ends_the_demo_and_leaves_nothing() -> None:
                     config = await response.json()
                 async with http.get(config["status"]) as response:
                     status = await response.json()
-            assert status["nodes"]["exit"]["running"]
-            process.send_signal(signal.SIGINT)
+            assert all(node["running"] for node in status["nodes"].values())
+            assert list(status["nodes"]) == ["mix1", "mix2", "mix3", "entry", "exit"]
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the nodes' process gets it too
             _, errors = await process.communicate()
     finally:
         if process.returncode is None:
