@@ -7,6 +7,7 @@ from smolmix_web.directory.client import (
     fetch_exits,
     fetch_gateways,
     fetch_key_rotation,
+    fetch_network,
     fetch_topology,
 )
 from smolmix_web.directory.errors import (
@@ -37,6 +38,7 @@ __all__ = [
     "fetch_exits",
     "fetch_gateways",
     "fetch_key_rotation",
+    "fetch_network",
     "fetch_topology",
     "gateway_url",
     "preferred_exit",

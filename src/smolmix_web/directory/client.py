@@ -9,12 +9,13 @@ caller knows what else to do in the meantime.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from smolmix_web import json_fields
 from smolmix_web.directory import bincode
-from smolmix_web.directory.described import DescribedNode, parse_described
+from smolmix_web.directory.described import DescribedList, DescribedNode, parse_described
 from smolmix_web.directory.epochs import (
     KeyRotationInfo,
     RewardedSet,
@@ -22,10 +23,12 @@ from smolmix_web.directory.epochs import (
     parse_rewarded_set,
 )
 from smolmix_web.directory.errors import DirectoryError, DirectoryUnavailable
-from smolmix_web.directory.skimmed import Metadata, Pagination, SkimmedList, SkimmedNode, parse_skimmed
+from smolmix_web.directory.skimmed import Metadata, SkimmedList, SkimmedNode, parse_skimmed
 from smolmix_web.directory.topology import InconsistentAnswers, build_topology
 from smolmix_web.errors import DeadlineError, MalformedError, NetworkError
 from smolmix_web.nym.topology import Topology
+
+logger = logging.getLogger("smolmix_web.directory")
 
 REFRESH_INTERVAL = 300.0
 """Seconds between two refreshes of the topology."""
@@ -64,10 +67,16 @@ async def fetch_topology(get: Get) -> Topology:
     :raises DirectoryUnavailable, DirectoryError, DeadlineError: see :mod:`.errors`.
     :raises InsufficientTopology: the network cannot carry packets.
     """
+    topology, _ = await fetch_network(get)
+    return topology
+
+
+async def fetch_network(get: Get) -> tuple[Topology, tuple[SkimmedNode, ...]]:
+    """The same, and the list of gateways that it was made of (as of :func:`fetch_gateways`)."""
     try:
-        return await _fetch_topology_once(get)
+        return await _fetch_network_once(get)
     except InconsistentAnswers:  # an epoch changed between the answers: once more, at once
-        return await _fetch_topology_once(get)
+        return await _fetch_network_once(get)
 
 
 async def fetch_gateways(get: Get) -> tuple[SkimmedNode, ...]:
@@ -92,10 +101,12 @@ async def fetch_described(get: Get) -> tuple[DescribedNode, ...]:
     """What all nodes say about themselves."""
     stage = "described nodes"
     nodes: list[DescribedNode] = []
+    unreadable = 0
     for page in range(_MAX_PAGES):
         answer = _parse(await _get_json(get, f"{PATH_DESCRIBED}?page={page}", stage), parse_described, stage)
         nodes += answer.nodes
-        if _is_last(answer.pagination, len(nodes), len(answer.nodes), stage):
+        unreadable += answer.unreadable
+        if _is_last(answer, len(nodes) + unreadable, stage):
             return tuple(nodes)
     raise DirectoryError(stage, "too many pages")
 
@@ -108,34 +119,40 @@ async def fetch_exits(get: Get) -> tuple[tuple[SkimmedNode, ...], tuple[Describe
     return nodes, described
 
 
-async def _fetch_topology_once(get: Get) -> Topology:
+async def _fetch_network_once(get: Get) -> tuple[Topology, tuple[SkimmedNode, ...]]:
     rewarded, (mix_metadata, mixnodes), (gateway_metadata, gateways) = await together(
         fetch_rewarded_set(get),
         _fetch_skimmed(get, PATH_MIXNODES, "list of mix nodes"),
         _fetch_skimmed(get, PATH_GATEWAYS, "list of gateways"),
     )
-    return build_topology(mix_metadata, gateway_metadata, mixnodes, gateways, rewarded)
+    return build_topology(mix_metadata, gateway_metadata, mixnodes, gateways, rewarded), gateways
 
 
 async def _fetch_skimmed(get: Get, path: str, stage: str) -> tuple[Metadata, tuple[SkimmedNode, ...]]:
     nodes: list[SkimmedNode] = []
     metadata: Metadata | None = None
+    unreadable = 0
     for page in range(_MAX_PAGES):
         answer = await _get_skimmed(get, f"{path}?page={page}", stage)
         if metadata is not None and answer.metadata != metadata:
             raise InconsistentAnswers(stage, "pages of different epochs")
         metadata = answer.metadata
         nodes += answer.nodes
-        if _is_last(answer.pagination, len(nodes), len(answer.nodes), stage):
+        unreadable += answer.unreadable
+        if _is_last(answer, len(nodes) + unreadable, stage):
             return metadata, tuple(nodes)
     raise DirectoryError(stage, "too many pages")
 
 
-def _is_last(pagination: Pagination, collected: int, received: int, stage: str) -> bool:
-    if collected >= pagination.total:
+def _is_last(answer: SkimmedList | DescribedList, collected: int, stage: str) -> bool:
+    """:param collected: nodes on all pages so far, unreadable ones included."""
+    if answer.unreadable:
+        logger.debug("%s: %d nodes cannot be read and are left out", stage, answer.unreadable)
+    total = answer.pagination.total
+    if collected >= total:
         return True
-    if received == 0:  # the published client would ask for ever
-        raise DirectoryError(stage, f"{pagination.total} nodes announced, {collected} given")
+    if not answer.nodes and not answer.unreadable:  # the published client would ask for ever
+        raise DirectoryError(stage, f"{total} nodes announced, {collected} given")
     return False
 
 

@@ -67,17 +67,21 @@ class DescribedNode:
 
 @dataclass(frozen=True, slots=True)
 class DescribedList:
-    """One page of described nodes."""
+    """One page of described nodes.
+
+    :ivar unreadable: further nodes on it that could not be read.
+    """
 
     pagination: Pagination
     nodes: tuple[DescribedNode, ...]
+    unreadable: int = 0
 
 
 def parse_described(message: JsonObject) -> DescribedList:
-    """:raises MalformedError: names the field that does not fit."""
+    """:raises MalformedError: names the field that does not fit, of the envelope or of every node."""
     return DescribedList(
         parse_pagination(fields.child(message, "pagination")),
-        parse_each(fields.objects(message, "data"), parse_described_node),
+        *parse_each(fields.array(message, "data"), parse_described_node),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from smolmix_web.directory.described import DescribedNode
@@ -103,23 +103,30 @@ def choose_exit(
     :raises NoExitError: nothing fits.
     """
     by_identity = {node.identity: node for node in described}
-    candidates: list[tuple[ExitChoice, int]] = []
+    candidates: list[tuple[DescribedNode, int]] = []
     for node in nodes:
         description = by_identity.get(node.identity)
         if description is None or not node.supported_roles.exit_ipr or node.identity in exclude:
             continue
         version = parse_semver(description.build_version)
+        if description.ip_packet_router and version is not None and version >= (*_OLDEST_IPR, 1):
+            candidates.append((description, node.percent))
+    # Only the address of the one that was drawn is read: its keys are points on a curve, and exits are many.
+    while total := sum(weight for _, weight in candidates):
+        drawn = _draw(candidates, _below(random_bytes, total))
+        description, _ = candidates.pop(drawn)
         address = _parse_address(description.ip_packet_router)
-        if version is not None and address is not None and version >= (*_OLDEST_IPR, 1):
-            candidates.append((ExitChoice(address, description.build_version), node.percent))
-    total = sum(weight for _, weight in candidates)
-    if total == 0:
-        raise NoExitError(_EXIT_STAGE, "no usable IP packet router in the directory")
-    point = _below(random_bytes, total)
-    for choice, weight in candidates:
+        if address is not None:
+            return ExitChoice(address, description.build_version)
+    raise NoExitError(_EXIT_STAGE, "no usable IP packet router in the directory")
+
+
+def _draw(candidates: Sequence[tuple[DescribedNode, int]], point: int) -> int:
+    """Index of the candidate on whose weight ``point`` falls."""
+    for index, (_, weight) in enumerate(candidates):
         point -= weight
         if point < 0:
-            return choice
+            return index
     raise AssertionError("weights do not add up")
 
 

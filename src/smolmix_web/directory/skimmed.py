@@ -1,7 +1,9 @@
 """Skimmed node lists: what routing needs of each node (spec directory.md 3.1).
 
-``parse_*`` take decoded JSON and ``emit_*`` give it back; they are mirror images. Unknown fields are ignored;
-a known one of a wrong type is an error, as it is for the published client.
+``parse_*`` take decoded JSON and ``emit_*`` give it back; they are mirror images. Unknown fields are ignored.
+A known one of a wrong type makes its node unreadable, and an unreadable node is left out: among hundreds of
+nodes of many operators and versions one must not keep everybody from the network (the published client gives
+up).
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from smolmix_web import json_fields as fields
@@ -112,11 +115,15 @@ class Pagination:
 
 @dataclass(frozen=True, slots=True)
 class SkimmedList:
-    """One page of skimmed nodes."""
+    """One page of skimmed nodes.
+
+    :ivar unreadable: further nodes on it that could not be read.
+    """
 
     metadata: Metadata
     pagination: Pagination
     nodes: tuple[SkimmedNode, ...]
+    unreadable: int = 0
 
 
 def performance_percent(performance: str) -> int:
@@ -131,12 +138,12 @@ def performance_percent(performance: str) -> int:
 
 
 def parse_skimmed(message: JsonObject) -> SkimmedList:
-    """:raises MalformedError: names the field that does not fit."""
+    """:raises MalformedError: names the field that does not fit, of the envelope or of every node."""
     nodes = fields.child(message, "nodes")
     return SkimmedList(
         parse_metadata(fields.child(message, "metadata")),
         parse_pagination(fields.child(nodes, "pagination")),
-        parse_each(fields.objects(nodes, "data"), parse_node),
+        *parse_each(fields.array(nodes, "data"), parse_node),
     )
 
 
@@ -292,17 +299,30 @@ def parse_ips(message: JsonObject, name: str) -> tuple[str, ...]:
     try:
         if not all(isinstance(address, str) for address in addresses):
             raise ValueError
-        return tuple(str(ipaddress.ip_address(address)) for address in addresses)
+        return tuple(map(_canonical, addresses))
     except ValueError:
         raise MalformedError(f"{name}: IP addresses are wanted") from None
 
 
-def parse_each(items: list[JsonObject], parse: Callable[[JsonObject], _T]) -> tuple[_T, ...]:
-    """Parse every element; an error tells the index of its element."""
-    parsed = []
+@lru_cache(maxsize=4096)  # every list of a network names the same ones
+def _canonical(address: str) -> str:
+    return str(ipaddress.ip_address(address))
+
+
+def parse_each(items: list[Any], parse: Callable[[JsonObject], _T]) -> tuple[tuple[_T, ...], int]:
+    """The elements that can be read, and the number of the others.
+
+    :raises MalformedError: none can; it tells what is wrong with the first one.
+    """
+    parsed: list[_T] = []
+    problem: MalformedError | None = None
     for index, item in enumerate(items):
         try:
+            if not isinstance(item, dict):
+                raise MalformedError("an object is wanted")
             parsed.append(parse(item))
         except MalformedError as error:
-            raise MalformedError(f"data[{index}].{error}") from None
-    return tuple(parsed)
+            problem = problem or MalformedError(f"data[{index}].{error}")
+    if problem is not None and not parsed:
+        raise problem
+    return tuple(parsed), len(items) - len(parsed)

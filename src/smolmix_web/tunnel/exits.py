@@ -47,6 +47,9 @@ class ExitFinder:
     def choose(self, excluded: Collection[bytes]) -> ExitChoice:
         """An exit whose gateway (identity) is not excluded; the one that the user named in any case.
 
+        Only those that packets can reach: the directory's list of exits also has nodes that no topology has
+        room for, because they perform too badly or are no gateways (spec/directory.md 4).
+
         :raises NoExitError: there is none. :raises OptionError: ``preferredIpr`` is no address.
         """
         if self._options.preferred_ipr is not None:
@@ -54,8 +57,16 @@ class ExitFinder:
                 return preferred_exit(self._options.preferred_ipr, self._described)
             except MalformedError as error:
                 raise OptionError("preferredIpr", str(error)) from error
+        topology = self._view.topology
         return choose_exit(
-            self._nodes, self._described, exclude=excluded, random_bytes=self._platform.random_bytes
+            [
+                node
+                for node in self._nodes
+                if topology is None or topology.node_by_identity(node.identity) is not None
+            ],
+            self._described,
+            exclude=excluded,
+            random_bytes=self._platform.random_bytes,
         )
 
     def has_other(self, excluded: Collection[bytes]) -> bool:

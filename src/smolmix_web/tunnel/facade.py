@@ -225,6 +225,9 @@ class Tunnel:
     ) -> None:
         """Connect to an exit, trying others when one does not answer; ``first`` before all.
 
+        An exit beside which there are others is not waited for longer than for a replacement: a public
+        network always has some that are down.
+
         Adds what failed to ``excluded`` (identities of exit gateways).
         """
         for attempt in range(1, EXIT_ATTEMPTS + 1):
@@ -233,18 +236,16 @@ class Tunnel:
                 detail = f"handshake with exit {choice.address}"
                 self._reach("exit", (attempt - 1) / EXIT_ATTEMPTS, detail)
             driver = self.mix_client.driver
+            last = attempt == EXIT_ATTEMPTS or not self._finder.has_other({*excluded, choice.address.gateway})
+            patience = timeout if last else min(timeout, self.timing.exit_attempt)
             try:
-                self._exit = await self._try_exit(driver, choice, timeout)
+                self._exit = await self._try_exit(driver, choice, patience)
                 self._exit_settled.set()
                 return
             except (NetworkError, TimeoutError) as error:
                 logger.info("exit %s: %s", choice.address, error)
                 excluded.add(choice.address.gateway)
-                if (
-                    attempt == EXIT_ATTEMPTS
-                    or self.mix_client.driver.failure is not None
-                    or not self._finder.has_other(excluded)
-                ):
+                if last or self.mix_client.driver.failure is not None:
                     raise
 
     async def _try_exit(self, driver: Driver, choice: ExitChoice, timeout: float) -> ExitSession:

@@ -27,7 +27,7 @@ from smolmix_web.tunnel.timing import TunnelTiming
 
 logger = logging.getLogger("smolmix_web.tunnel")
 
-ANSWERS_AT_START = 5
+ANSWERS_AT_START = 4
 """Requests of :meth:`NetworkView.load`, for its progress."""
 
 
@@ -90,9 +90,8 @@ class NetworkView:
 
         self._on_answer = count
         try:
-            self.topology, self.gateways, self.key_rotation, *_ = await directory.together(
-                directory.fetch_topology(self.get),
-                directory.fetch_gateways(self.get),
+            (self.topology, self.gateways), self.key_rotation, *_ = await directory.together(
+                directory.fetch_network(self.get),
                 directory.fetch_key_rotation(self.get),
                 *map(_run, also),
             )

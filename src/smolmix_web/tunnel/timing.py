@@ -42,7 +42,8 @@ class TunnelTiming:
     exit_silence: float | None = 15.0
     """Silence after which the exit counts as lost. Two retransmissions of ping and answer fit into it."""
     exit_attempt: float = 20.0
-    """One handshake when a lost exit is replaced; the first one has the option ``connectTimeoutMs``."""
+    """One handshake when there are other exits to try, or a lost one is replaced; otherwise the option
+    ``connectTimeoutMs`` counts."""
     exit_wait: float = 60.0
     """How long a call waits for a lost exit's replacement."""
 

@@ -199,6 +199,16 @@ async def test_a_total_that_is_never_reached_is_an_error_not_a_loop():
         await fetch_gateways(directory.get)
 
 
+async def test_a_node_that_cannot_be_read_counts_as_given():
+    """Or the next page would be asked for, which there is not."""
+    directory = FakeDirectory()
+    directory.answers[GATEWAYS]["nodes"]["data"][0]["mix_port"] = "?"
+    assert [node.identity for node in await fetch_gateways(directory.get)] == [EXIT]
+    del directory.answers[DESCRIBED]["data"][0]["description"]["host_information"]
+    with pytest.raises(DirectoryError, match="host_information"):
+        await fetch_described(directory.get)
+
+
 async def test_pages_of_different_epochs():
     directory = FakeDirectory()
     pages = pages_of(sample("gateways"), [1, 1])

@@ -93,15 +93,44 @@ REQUIRED = [
 
 @pytest.mark.parametrize("name", REQUIRED)
 @pytest.mark.parametrize("value", ["missing", None, 1.5, True, {}, ["x"], "?"])
-def test_node_with_a_wrong_field(name, value):
+def test_node_with_a_wrong_field_is_left_out(name, value):
     answer = sample("gateways")
     node = answer["nodes"]["data"][1]
     if value == "missing":
         del node[name]
     else:
         node[name] = value
-    with pytest.raises(MalformedError, match=r"data\[1\]"):
+    parsed = parse_skimmed(answer)
+    assert [node.node_id for node in parsed.nodes] == [4]
+    assert parsed.unreadable == 1
+
+
+@pytest.mark.parametrize("node", [None, 5, "node", [], {}])
+def test_what_is_no_node_is_left_out(node):
+    answer = sample("gateways")
+    answer["nodes"]["data"].insert(0, node)
+    parsed = parse_skimmed(answer)
+    assert [node.node_id for node in parsed.nodes] == [4, 5]
+    assert parsed.unreadable == 1
+
+
+def test_a_list_of_which_nothing_can_be_read_is_an_error():
+    answer = sample("gateways")
+    for node in answer["nodes"]["data"]:
+        del node["mix_port"]
+    with pytest.raises(MalformedError, match=r"data\[0\]\.mix_port"):
         parse_skimmed(answer)
+    answer["nodes"]["data"] = []
+    assert parse_skimmed(answer).nodes == ()
+
+
+def test_a_description_that_cannot_be_read_is_left_out():
+    answer = sample("described")
+    broken = copy.deepcopy(answer["data"][0])
+    broken["description"]["host_information"]["keys"]["x25519_versioned_noise"] = {"x25519_pubkey": "?"}
+    answer["data"].append(broken)
+    parsed = parse_described(answer)
+    assert (len(parsed.nodes), parsed.unreadable) == (1, 1)
 
 
 def test_optional_fields_have_defaults_and_unknown_ones_are_ignored():
@@ -117,7 +146,8 @@ def test_optional_fields_have_defaults_and_unknown_ones_are_ignored():
 
 def test_number_as_performance_is_an_error():
     answer = sample("gateways")
-    answer["nodes"]["data"][0]["performance"] = 1
+    for node in answer["nodes"]["data"]:
+        node["performance"] = 1
     with pytest.raises(MalformedError, match="performance"):
         parse_skimmed(answer)
 
