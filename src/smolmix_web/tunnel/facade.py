@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("smolmix_web.tunnel")
 
-EXIT_ATTEMPTS = 3
+EXIT_ATTEMPTS = 5
 """Exits tried in one round."""
 
 _Part = TypeVar("_Part")

@@ -37,7 +37,7 @@ BUSY_PAUSE = 1.5
 """Seconds until a refused session is tried again: timestamps of authentications grow by whole seconds, and
 a gateway finds out within one second that the old session's peer is gone (spec/gateway.md 12.1)."""
 
-ATTEMPTS = 3
+ATTEMPTS = 5
 """Gateways tried in one round."""
 
 UNUSABLE = (NetworkError, RemoteProtocolError, TimeoutError)
