@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -16,6 +17,7 @@ from smolmix_web.bridge.messages import EventMessage, ToPage, emit_message, pars
 from smolmix_web.options import TunnelOptions
 from smolmix_web.platform.browser import BrowserPlatform
 from smolmix_web.platform.npm_crypto import worker_provider
+from smolmix_web.platform.worker_loop import BatchedCallbacks
 from smolmix_web.tunnel import Tunnel
 
 
@@ -28,6 +30,7 @@ def start(
     ``provider`` is ``"cryptography"`` or ``"npm"``; ``npm`` is the module of the npm bundle.
     ``load_brotli`` gives the module npm-brotli.js.
     """
+    BatchedCallbacks(asyncio.get_running_loop())
     crypto.install(worker_provider(provider, npm))
     if features.has("fetch"):
         from smolmix_web.bridge.brotli import LazyBrotli
