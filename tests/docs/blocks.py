@@ -1,4 +1,4 @@
-"""The fenced blocks of README.md and docs/, as the tests run them.
+"""The fenced blocks of README.md, docs/ and the README of examples/, as the tests run them.
 
 The words behind the fence say how (GitHub shows only the first one's colours):
 
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples" / "README.md")
 
 _FENCE = re.compile(
     r"^(?P<indent> *)```(?P<info>[^`\n]*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
@@ -46,7 +46,8 @@ class Block:
     @property
     def name(self) -> str:
         """For test ids and file names."""
-        return f"{self.document.stem}-{self.line}"
+        folder = "examples-" if self.document.parent.name == "examples" else ""
+        return f"{folder}{self.document.stem}-{self.line}"
 
 
 def blocks_of(document: Path) -> list[Block]:
