@@ -9,7 +9,6 @@ caller knows what else to do in the meantime.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
@@ -27,8 +26,6 @@ from smolmix_web.directory.skimmed import Metadata, SkimmedList, SkimmedNode, pa
 from smolmix_web.directory.topology import InconsistentAnswers, build_topology
 from smolmix_web.errors import DeadlineError, MalformedError, NetworkError
 from smolmix_web.nym.topology import Topology
-
-logger = logging.getLogger("smolmix_web.directory")
 
 REFRESH_INTERVAL = 300.0
 """Seconds between two refreshes of the topology."""
@@ -146,8 +143,6 @@ async def _fetch_skimmed(get: Get, path: str, stage: str) -> tuple[Metadata, tup
 
 def _is_last(answer: SkimmedList | DescribedList, collected: int, stage: str) -> bool:
     """:param collected: nodes on all pages so far, unreadable ones included."""
-    if answer.unreadable:
-        logger.debug("%s: %d nodes cannot be read and are left out", stage, answer.unreadable)
     total = answer.pagination.total
     if collected >= total:
         return True
