@@ -5,10 +5,11 @@ Each function of :data:`CHECKS` takes a provider and raises AssertionError if a 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
-from smolmix_web.crypto import Aead, Provider
+from smolmix_web.crypto import Aead, Provider, lioness
 from smolmix_web.crypto.provider import AeadName, CurveName
 from smolmix_web.errors import CryptoError
 
@@ -40,6 +41,8 @@ def wrong_calls(provider: Provider) -> dict[str, Callable[[], Any]]:
         "aes key of 15 bytes": lambda: provider.aes_ctr(bytes(15), bytes(16), b""),
         "aes counter of 12 bytes": lambda: provider.aes_ctr(bytes(16), bytes(12), b""),
         "chacha20 key of 31 bytes": lambda: provider.chacha20(bytes(31), b"data"),
+        "lioness key of 191 bytes": lambda: provider.lioness_encrypt([bytes(192), bytes(191)], bytes(100)),
+        "lioness block of 32 bytes": lambda: provider.lioness_encrypt([bytes(192)], bytes(32)),
         "aead key of 31 bytes": lambda: provider.aead("aes-256-gcm-siv", bytes(31)),
         "aes-256 key for aes-128": lambda: provider.aead("aes-128-gcm", bytes(32)),
         "too much of hkdf": lambda: provider.hkdf_sha256(b"", SECRET, b"", 255 * 32 + 1),
@@ -176,6 +179,20 @@ def chacha20_is_that_of_rfc_8439(provider: Provider) -> None:
     assert provider.chacha20(bytes(32), b"") == b""
 
 
+def lioness_layers_come_off_one_by_one(provider: Provider) -> None:
+    """Payloads of Nym (of an ack, the regular and the largest one), and the smallest block."""
+    keys = [hashlib.shake_128(bytes((layer,))).digest(192) for layer in range(5)]
+    for length in (33, 38, 2065, 32785):
+        block = hashlib.shake_128(b"block").digest(length)
+        for count in (1, 4, 5):
+            sealed = provider.lioness_encrypt(keys[:count], block)
+            assert len(sealed) == length
+            for key in reversed(keys[:count]):
+                sealed = lioness.decrypt(provider.chacha20, key, sealed)
+            assert sealed == block
+    assert provider.lioness_encrypt([], block) == block
+
+
 def _argon2id(provider: Provider, **changed: Any) -> bytes:
     arguments: dict[str, Any] = {"memory_kib": 32, "iterations": 1, "lanes": 1, "length": 32}
     salt = changed.pop("salt", bytes(16))
@@ -258,6 +275,7 @@ CHECKS: tuple[Callable[[Provider], None], ...] = (
     ed25519_signs_what_it_verifies,
     aes_ctr_carries_through_the_whole_counter,
     chacha20_is_that_of_rfc_8439,
+    lioness_layers_come_off_one_by_one,
     argon2id_is_that_of_rfc_9106,
     blake3_of_any_length,
     any_buffer_is_data,

@@ -21,6 +21,8 @@ import {
   ed25519Public,
   ed25519Sign,
   ed25519Verify,
+  LIONESS_KEY,
+  lionessEncrypt,
   mlkem768Decapsulate,
   mlkem768Encapsulate,
   mlkem768Keygen,
@@ -129,6 +131,13 @@ export function attach(owner) {
       run(() => {
         const [key, data] = take(32, length);
         return [chacha20(key, data)];
+      }),
+
+    /** @param {number} layers @param {number} length of the block */
+    lioness_encrypt: (layers, length) =>
+      run(() => {
+        const [keys, block] = take(layers * LIONESS_KEY, length);
+        return lionessEncrypt(keys, block);
       }),
 
     /** @param {string} name @param {number} keyLength @param {number} associatedLength @param {number} length */

@@ -70,6 +70,34 @@ export const aesCtr = (key, counter, data) => ctr(key, counter).encrypt(data);
 /** Zero nonce, counter from zero. @param {Bytes} key @param {Bytes} data */
 export const chacha20 = (key, data) => sodium.crypto_stream_chacha20_ietf_xor(data, ZERO_NONCE, key);
 
+/** Bytes of the key of one layer. */
+export const LIONESS_KEY = 192;
+/** Bytes of a block's shorter half. */
+const LEFT = 32;
+
+/**
+ * LIONESS over ChaCha20 and keyed BLAKE2b, as in smolmix_web/crypto/lioness.py.
+ *
+ * @param {Bytes} keys one after the other, the innermost layer's first
+ * @param {Bytes} block longer than 32 bytes
+ * @returns {Bytes[]} the two halves
+ */
+export function lionessEncrypt(keys, block) {
+  let left = block.slice(0, LEFT);
+  let right = block.subarray(LEFT);
+  for (let at = 0; at < keys.length; at += LIONESS_KEY) {
+    for (let half = at; half < at + LIONESS_KEY; half += LIONESS_KEY / 2) {
+      const hashKey = keys.subarray(half + LEFT, half + LIONESS_KEY / 2);
+      right = chacha20(xor(left, keys.subarray(half, half + LEFT)), right);
+      left = xor(left, sodium.crypto_generichash(LEFT, right, hashKey));
+    }
+  }
+  return [left, right];
+}
+
+/** @param {Bytes} one @param {Bytes} other */
+const xor = (one, other) => one.map((byte, index) => byte ^ other[index]);
+
 /** One AEAD for one nonce. @type {Record<string, (key: Bytes, nonce: Bytes, associatedData: Bytes) => Cipher>} */
 export const AEADS = {
   'aes-128-gcm': gcm,

@@ -10,6 +10,7 @@ never returns a boolean; no secret reaches an exception text.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 AeadName = Literal["aes-128-gcm", "aes-256-gcm", "chacha20-poly1305", "aes-256-gcm-siv"]
@@ -128,6 +129,13 @@ class Provider(Protocol):
 
     def chacha20(self, key: bytes, data: bytes) -> bytes:
         """ChaCha20 with zero nonce and zero counter (LIONESS)."""
+        ...
+
+    def lioness_encrypt(self, keys: Sequence[bytes], block: bytes) -> bytes:
+        """The layers of a Sphinx payload in one call; keys of 192 bytes, the first one innermost.
+
+        :raises CryptoError: a length does not fit.
+        """
         ...
 
     def aead(self, name: AeadName, key: bytes) -> Aead: ...

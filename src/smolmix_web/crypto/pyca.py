@@ -6,7 +6,7 @@ texts say which primitive failed and nothing about the data.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cryptography
 from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from smolmix_web.crypto import curve25519, kdf
+from smolmix_web.crypto import curve25519, kdf, lioness
 from smolmix_web.crypto.provider import (
     Aead,
     AeadName,
@@ -180,6 +180,9 @@ class PycaProvider:
             return Cipher(algorithms.ChaCha20(key, _ZERO_16), None).encryptor().update(data)
         except ValueError:
             raise CryptoError("ChaCha20: wrong key length") from None
+
+    def lioness_encrypt(self, keys: Sequence[bytes], block: bytes) -> bytes:
+        return lioness.encrypt(self.chacha20, keys, block)
 
     def aead(self, name: AeadName, key: bytes) -> Aead:
         if len(key) != _KEY_SIZES[name]:

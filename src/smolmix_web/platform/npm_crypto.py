@@ -12,11 +12,11 @@ import importlib
 import importlib.util
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from smolmix_web import crypto
-from smolmix_web.crypto import kdf, rsa
+from smolmix_web.crypto import kdf, lioness, rsa
 from smolmix_web.crypto.provider import (
     Aead,
     AeadName,
@@ -83,6 +83,7 @@ class NpmProvider:
         self._x25519: Callable[[], int] = self._ops.x25519
         self._chacha20: Callable[[int], int] = self._ops.chacha20
         self._aes_ctr: Callable[[int, int], int] = self._ops.aes_ctr
+        self._lioness_encrypt: Callable[[int, int], int] = self._ops.lioness_encrypt
 
     def _write(self, *arguments: bytes) -> None:
         """Put the arguments, one after the other, to the start of the scratch."""
@@ -180,6 +181,11 @@ class NpmProvider:
             raise CryptoError("ChaCha20: wrong key length")
         self._write(key, data)
         return self._read(self._chacha20(len(data)), "ChaCha20")
+
+    def lioness_encrypt(self, keys: Sequence[bytes], block: bytes) -> bytes:
+        lioness.check_lengths(keys, block)
+        self._write(*keys, block)
+        return self._read(self._lioness_encrypt(len(keys), len(block)), "LIONESS")
 
     def aead(self, name: AeadName, key: bytes) -> Aead:
         if len(key) != _KEY_SIZES[name]:

@@ -1,19 +1,17 @@
-"""The Sphinx payload: padding, and LIONESS over ChaCha20 and keyed BLAKE2b (spec/sphinx.md section 6).
+"""The Sphinx payload: padding, and layers of LIONESS (spec/sphinx.md section 6).
 
-LIONESS makes one wide block cipher out of a stream cipher and a hash: change any bit of the block and all of
-it decrypts to noise. That is the payload's integrity check: the final hop looks for 16 zero bytes.
+A payload that was changed on its way decrypts to noise: the final hop looks for 16 zero bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import blake2b
 
 from smolmix_web import crypto
+from smolmix_web.crypto import lioness
 from smolmix_web.errors import CryptoError, LocalProtocolError, MalformedError
 from smolmix_web.sphinx.constants import MIN_PAYLOAD_LENGTH, PAYLOAD_OVERHEAD
 
-_LEFT = 32
 _ZEROS = bytes(16)
 
 
@@ -42,24 +40,9 @@ def unpad_payload(padded: bytes) -> bytes:
 
 def encrypt_payload(keys: Iterable[bytes], block: bytes) -> bytes:
     """Wrap ``block`` (at least 33 bytes) in one layer per key of 192 bytes; the first key is innermost."""
-    chacha20 = crypto.provider().chacha20
-    left = int.from_bytes(block[:_LEFT], "big")
-    right = block[_LEFT:]
-    for key in keys:
-        right = chacha20((left ^ int.from_bytes(key[:32], "big")).to_bytes(_LEFT, "big"), right)
-        left ^= int.from_bytes(blake2b(right, digest_size=_LEFT, key=key[32:96]).digest(), "big")
-        right = chacha20((left ^ int.from_bytes(key[96:128], "big")).to_bytes(_LEFT, "big"), right)
-        left ^= int.from_bytes(blake2b(right, digest_size=_LEFT, key=key[128:]).digest(), "big")
-    return left.to_bytes(_LEFT, "big") + right
+    return crypto.provider().lioness_encrypt(tuple(keys), block)
 
 
 def decrypt_payload(key: bytes, block: bytes) -> bytes:
-    """Take one layer off: the steps of :func:`encrypt_payload` backwards."""
-    chacha20 = crypto.provider().chacha20
-    left = int.from_bytes(block[:_LEFT], "big")
-    right = block[_LEFT:]
-    left ^= int.from_bytes(blake2b(right, digest_size=_LEFT, key=key[128:]).digest(), "big")
-    right = chacha20((left ^ int.from_bytes(key[96:128], "big")).to_bytes(_LEFT, "big"), right)
-    left ^= int.from_bytes(blake2b(right, digest_size=_LEFT, key=key[32:96]).digest(), "big")
-    right = chacha20((left ^ int.from_bytes(key[:32], "big")).to_bytes(_LEFT, "big"), right)
-    return left.to_bytes(_LEFT, "big") + right
+    """Take one layer off."""
+    return lioness.decrypt(crypto.provider().chacha20, key, block)
