@@ -1,7 +1,8 @@
-"""The stack: one interface with an IPv4 and an IPv6 address, and the sockets on it.
+"""The stack: an interface, the sockets on it, and the packets and timers that move them.
 
 Feed packets with :meth:`Stack.receive_packet`, take packets with :meth:`Stack.packets_to_send`, call
 :meth:`Stack.handle_timer` at :meth:`Stack.poll_at`, and look at the sockets in :meth:`Stack.take_changed`.
+Sockets are made by the calls of :class:`~smolmix_web.net.socket_table.SocketTable`.
 
 Work is per packet, never per connection: an arriving packet finds its connection by the bytes of its
 addresses and ports; connections with something to send stand in a queue; timers in a heap whose entries may
@@ -10,56 +11,30 @@ be early but never late (an entry that turns out early is put back).
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import secrets
-from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from heapq import heappop, heappush
 
-from smolmix_web.errors import LocalProtocolError, MalformedError, OptionError, SmolmixError
+from smolmix_web.errors import MalformedError
 from smolmix_web.net import icmp
-from smolmix_web.net.addresses import format_address, is_unicast, pack_address
+from smolmix_web.net.addresses import format_address, is_unicast
 from smolmix_web.net.config import StackConfig, TcpOptions
 from smolmix_web.net.flow import Flow, flow_key, ip_packet
+from smolmix_web.net.interface import StackStats
 from smolmix_web.net.ip import ICMP, ICMPV6, TCP, UDP, IpPacket, pseudo_sum
 from smolmix_web.net.ipv4 import parse_ipv4
 from smolmix_web.net.ipv6 import parse_ipv6
-from smolmix_web.net.memory import ReceiveMemory
-from smolmix_web.net.pmtu import PathMtu
 from smolmix_web.net.reassembly import Reassembler
+from smolmix_web.net.socket_table import Socket, SocketTable
 from smolmix_web.net.tcp.connection import TcpConnection
 from smolmix_web.net.tcp.flight import NEVER
 from smolmix_web.net.tcp.listener import TcpListener
 from smolmix_web.net.tcp.segment import ACK, FIN, RST, SYN, Segment, build_segment, parse_segment
-from smolmix_web.net.tcp.sequence import MASK
 from smolmix_web.net.tcp.state import State
-from smolmix_web.net.udp import DatagramTooLong, Endpoint, UdpAnySocket, UdpSocket, build_udp, parse_udp
-
-Socket = TcpConnection | TcpListener | UdpSocket | UdpAnySocket
+from smolmix_web.net.udp import DatagramTooLong, UdpAnySocket, UdpSocket, parse_udp
 
 
-@dataclass(slots=True)
-class StackStats:
-    """Counters since the stack was made."""
-
-    packets_received: int = 0
-    packets_sent: int = 0
-    malformed: int = 0
-    not_for_us: int = 0
-    no_socket: int = 0
-    paws_dropped: int = 0
-    reordered: int = 0
-    challenge_acks: int = 0
-    memory_dropped: int = 0
-    control_dropped: int = 0
-    resets_sent: int = 0
-    syns_dropped: int = 0
-    icmp_errors: int = 0
-
-
-class Stack:
+class Stack(SocketTable):
     """See the module.
 
     :param ipv4: our IPv4 address, ``None``: no IPv4.
@@ -79,39 +54,12 @@ class Stack:
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
         accept_any: bool = False,
     ) -> None:
-        if not 576 <= mtu <= 65_535:
-            raise OptionError("mtu", "not between 576 and 65535 bytes")
-        self._ipv4 = pack_address(ipv4) if ipv4 is not None else None
-        self._ipv6 = pack_address(ipv6) if ipv6 is not None else None
-        if self._ipv4 is not None and len(self._ipv4) != 4:
-            raise OptionError("ipv4", "not an IPv4 address")
-        if self._ipv6 is not None and len(self._ipv6) != 16:
-            raise OptionError("ipv6", "not an IPv6 address")
-        self.mtu = mtu
-        self.config = config
-        self.random_bytes = random_bytes
-        self.accept_any = accept_any
-        self.stats = StackStats()
-        self.changed: set[Socket] = set()
-        self.memory = ReceiveMemory(config.receive_memory_limit)
-        self._secret = random_bytes(32)
-        self._path_mtu = PathMtu(mtu)
+        super().__init__(
+            ipv4=ipv4, ipv6=ipv6, mtu=mtu, config=config, random_bytes=random_bytes, accept_any=accept_any
+        )
         self._reassembler = Reassembler(config.reassembly_limit, config.reassembly_timeout)
-        self._connections: dict[bytes, TcpConnection] = {}
-        self._time_wait: OrderedDict[TcpConnection, None] = OrderedDict()
-        self._listeners: dict[tuple[bytes | None, int | None], TcpListener] = {}
-        self._udp: dict[int, list[UdpSocket]] = {}
-        self._udp_any: UdpAnySocket | None = None
-        # Connections with something to send, and those whose deadlines changed; they enter themselves.
-        self.ready: deque[TcpConnection] = deque()
-        self.woken: list[TcpConnection] = []
         self._timers: list[tuple[float, int, TcpConnection]] = []
         self._timer_count = 0
-        self._control: deque[bytes] = deque()
-        self._icmp_tokens = float(config.icmp_per_second)
-        self._icmp_at = 0.0
-        self._port_counter = int.from_bytes(random_bytes(2), "big")
-        self._now = 0.0
 
     # -- packets in --------------------------------------------------------------------------------
 
@@ -182,17 +130,6 @@ class Stack:
         ):
             return False
         return connection.is_newer(segment)
-
-    def _find_listener(self, address: bytes, port: int) -> TcpListener | None:
-        listeners = self._listeners
-        if not listeners:
-            return None
-        return (
-            listeners.get((address, port))
-            or listeners.get((None, port))
-            or listeners.get((address, None))
-            or listeners.get((None, None))
-        )
 
     def _receive_for_listener(self, parsed: IpPacket, segment: Segment, now: float) -> None:
         """LISTEN and CLOSED: RFC 9293 sections 3.10.7.2 and 3.10.7.1."""
@@ -397,225 +334,6 @@ class Stack:
             connection.scheduled_at = deadline
             self._timer_count += 1
             heappush(self._timers, (deadline, self._timer_count, connection))
-
-    # -- sockets -----------------------------------------------------------------------------------
-
-    def connect_tcp(
-        self,
-        address: str,
-        port: int,
-        now: float,
-        *,
-        local_port: int | None = None,
-        options: TcpOptions | None = None,
-    ) -> TcpConnection:
-        """Start a connection; it is usable when ``state`` is ESTABLISHED (data may be queued before).
-
-        :raises OptionError: no usable address or port, or no address of that family here.
-        :raises LocalProtocolError: no port is free, or the limit of connections is reached.
-        """
-        remote = pack_address(address)
-        if not is_unicast(remote):
-            raise OptionError("address", "not a unicast address")
-        if not 0 < port < 65_536:
-            raise OptionError("port", "not between 1 and 65535")
-        local = self.source_for(remote)
-        if len(self._connections) - len(self._time_wait) >= self.config.max_connections:
-            raise LocalProtocolError("too many connections")
-        if local_port is None:
-            local_port = self._choose_port(local, remote, port)
-        elif flow_key(remote, local, port, local_port) in self._connections:
-            raise LocalProtocolError("the local port is in use with this destination")
-        flow = Flow(
-            TCP, local, local_port, remote, port, self._path_mtu.get(remote, now), self.config.hop_limit
-        )
-        connection = TcpConnection(self, flow, options if options is not None else self.config.tcp, now)
-        self._connections[flow.key] = connection
-        connection.open_active(now)
-        return connection
-
-    def listen_tcp(
-        self,
-        address: str | None,
-        port: int | None,
-        backlog: int = 128,
-        *,
-        deferred: bool = False,
-        options: TcpOptions | None = None,
-    ) -> TcpListener:
-        """Accept connections; ``None`` stands for any address or any port.
-
-        :param deferred: hold each SYN until the connection's ``accept_syn`` or ``refuse``.
-        :raises LocalProtocolError: something listens there already.
-        """
-        packed = pack_address(address) if address is not None else None
-        if (packed, port) in self._listeners:
-            raise LocalProtocolError("the address and port are in use")
-        listener = TcpListener(
-            self, packed, port, backlog, options if options is not None else self.config.tcp, deferred
-        )
-        self._listeners[packed, port] = listener
-        return listener
-
-    def open_udp(self, *, local_port: int | None = None, connect: Endpoint | None = None) -> UdpSocket:
-        """:raises LocalProtocolError: the port is in use, or none is free."""
-        if local_port is None:
-            local_port = self._choose_udp_port()
-        elif any(
-            connect is None or other.remote in (None, connect) for other in self._udp.get(local_port, ())
-        ):
-            raise LocalProtocolError("the local port is in use")
-        socket = UdpSocket(self, local_port, connect)
-        # Connected sockets first, so that the more specific one gets the datagram.
-        sockets = self._udp.setdefault(local_port, [])
-        sockets.insert(0 if connect is not None else len(sockets), socket)
-        return socket
-
-    def open_udp_any(self) -> UdpAnySocket:
-        """Every datagram for which there is no socket. :raises LocalProtocolError: there is one already."""
-        if self._udp_any is not None:
-            raise LocalProtocolError("there is such a socket already")
-        self._udp_any = UdpAnySocket(self)
-        return self._udp_any
-
-    def abort_all(self, error: SmolmixError) -> None:
-        """The link is gone: end every connection with ``error``; nothing is sent."""
-        for connection in list(self._connections.values()):
-            connection.fail(error)
-        self._control.clear()
-
-    # -- for the sockets ---------------------------------------------------------------------------
-
-    def established(self, connection: TcpConnection) -> None:
-        if isinstance(connection.listener, TcpListener):
-            connection.listener.established(connection)
-
-    def entered_time_wait(self, connection: TcpConnection) -> None:
-        self._time_wait[connection] = None
-        if len(self._time_wait) > self.config.max_time_wait:
-            oldest = next(iter(self._time_wait))
-            oldest.fail_silently()
-
-    def remove(self, connection: TcpConnection) -> None:
-        key = connection.flow.key
-        if self._connections.get(key) is connection:
-            del self._connections[key]
-        self._time_wait.pop(connection, None)
-        if isinstance(connection.listener, TcpListener):
-            connection.listener.removed(connection)
-        connection.scheduled_at = NEVER
-
-    def close_listener(self, listener: TcpListener) -> None:
-        self._listeners.pop((listener.address, listener.port), None)
-
-    def close_udp(self, socket: UdpSocket) -> None:
-        sockets = self._udp.get(socket.local_port, [])
-        if socket in sockets:
-            sockets.remove(socket)
-        if not sockets:
-            self._udp.pop(socket.local_port, None)
-
-    def close_udp_any(self, socket: UdpAnySocket) -> None:
-        if self._udp_any is socket:
-            self._udp_any = None
-
-    def counts(self) -> dict[str, int]:
-        """What is held now: connections, those of them that only wait out TIME-WAIT, and UDP sockets; bytes
-        that nobody has read yet, and bytes written that the peers have not acknowledged.
-        """
-        connections = self._connections.values()
-        waiting = sum(one.state is State.TIME_WAIT for one in connections)
-        return {
-            "connections": len(connections) - waiting,
-            "timeWait": waiting,
-            "udpSockets": sum(map(len, self._udp.values())),
-            "unread": sum(one.readable() for one in connections),
-            "unsent": sum(one.unsent for one in connections),
-        }
-
-    def send_control(self, packet: bytes) -> None:
-        """Queue a packet that belongs to no connection; dropped when the queue is full."""
-        if len(self._control) >= self.config.control_queue_limit:
-            self.stats.control_dropped += 1
-        else:
-            self._control.append(packet)
-
-    def send_datagram(
-        self, source: bytes, source_port: int, destination: bytes, port: int, data: bytes, now: float
-    ) -> None:
-        """:raises DatagramTooLong: it does not fit the path MTU."""
-        limit = self._path_mtu.get(destination, now) - (28 if len(source) == 4 else 48)
-        if len(data) > limit:
-            raise DatagramTooLong(len(data), limit)
-        datagram = build_udp(source, destination, source_port, port, bytes(data))
-        self.send_control(ip_packet(source, destination, UDP, datagram, self.config.hop_limit))
-
-    def send_unreachable(self, original: bytes, *, code: int | None = None) -> None:
-        """Tell the sender of ``original`` that its destination cannot be reached; default: port
-        unreachable."""
-        if not self.may_answer(self._now):
-            return
-        parsed = parse_ipv4(original) if original[0] >> 4 == 4 else parse_ipv6(original)
-        if len(parsed.source) == 4:
-            protocol, default = ICMP, icmp.PORT_UNREACHABLE_V4
-        else:
-            protocol, default = ICMPV6, icmp.PORT_UNREACHABLE_V6
-        body = icmp.build_unreachable(
-            original, parsed.destination, parsed.source, self.mtu, code=default if code is None else code
-        )
-        self.send_control(ip_packet(parsed.destination, parsed.source, protocol, body, self.config.hop_limit))
-
-    def may_answer(self, now: float) -> bool:
-        """A token bucket of one second."""
-        rate = float(self.config.icmp_per_second)
-        self._icmp_tokens = min(rate, self._icmp_tokens + max(now - self._icmp_at, 0.0) * rate)
-        self._icmp_at = now
-        if self._icmp_tokens < 1:
-            return False
-        self._icmp_tokens -= 1
-        return True
-
-    def source_for(self, destination: bytes) -> bytes:
-        """Our address of the same family. :raises OptionError: there is none."""
-        source = self._ipv4 if len(destination) == 4 else self._ipv6
-        if source is None:
-            raise OptionError("address", f"the stack has no IPv{4 if len(destination) == 4 else 6} address")
-        return source
-
-    def local_address_text(self, version: int) -> str:
-        packed = self._ipv4 if version == 4 and self._ipv4 is not None else self._ipv6 or self._ipv4
-        return format_address(packed) if packed is not None else ""
-
-    def initial_sequence(self, flow: Flow, now: float) -> int:
-        """RFC 6528 section 3: a 4 us clock plus a keyed hash of the connection's four coordinates."""
-        offset = int.from_bytes(self._hash(b"isn", flow.key)[:4], "big")
-        return (int(now * 250_000) + offset) & MASK
-
-    def _hash(self, purpose: bytes, data: bytes) -> bytes:
-        return hmac.digest(self._secret, purpose + data, hashlib.sha256)
-
-    def _choose_port(self, local: bytes, remote: bytes, port: int) -> int:
-        """RFC 6056 section 3.3.3, simple hash-based selection."""
-        low, high = self.config.ephemeral_ports
-        count = high - low + 1
-        offset = int.from_bytes(self._hash(b"port", flow_key(remote, local, port, 0))[:4], "big")
-        for _ in range(count):
-            candidate = low + (offset + self._port_counter) % count
-            self._port_counter += 1
-            if flow_key(remote, local, port, candidate) not in self._connections:
-                return candidate
-        raise LocalProtocolError("no local port is free for this destination")
-
-    def _choose_udp_port(self) -> int:
-        """RFC 6056 section 3.3.1: random, because DNS over it is guarded by the port's secrecy."""
-        low, high = self.config.ephemeral_ports
-        count = high - low + 1
-        start = int.from_bytes(self.random_bytes(4), "big")
-        for step in range(count):
-            candidate = low + (start + step) % count
-            if candidate not in self._udp:
-                return candidate
-        raise LocalProtocolError("no local port is free")
 
 
 __all__ = [

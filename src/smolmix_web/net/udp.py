@@ -14,7 +14,7 @@ from smolmix_web.net.flow import ip_packet
 from smolmix_web.net.ip import UDP, pseudo_sum
 
 if TYPE_CHECKING:
-    from smolmix_web.net.stack import Stack
+    from smolmix_web.net.socket_table import SocketTable
 
 Endpoint = tuple[str, int]
 
@@ -95,7 +95,7 @@ class _DatagramQueue:
 class UdpSocket:
     """One local port; connected sockets take and send datagrams of one remote end only."""
 
-    def __init__(self, stack: Stack, local_port: int, remote: Endpoint | None) -> None:
+    def __init__(self, stack: SocketTable, local_port: int, remote: Endpoint | None) -> None:
         self._stack = stack
         self.local_port = local_port
         self.remote = remote
@@ -166,7 +166,7 @@ class UdpSocket:
 class UdpAnySocket:
     """The exit's: every datagram for which there is no socket, with both ends."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: SocketTable) -> None:
         self._stack = stack
         # One queue for all clients, so it may hold more than one socket's.
         self._queue = _DatagramQueue(16 * stack.config.udp_queue_limit)

@@ -28,7 +28,7 @@ from smolmix_web.net.tcp.sequence import MASK
 from smolmix_web.net.tcp.state import State
 
 if TYPE_CHECKING:
-    from smolmix_web.net.stack import Stack
+    from smolmix_web.net.socket_table import SocketTable
     from smolmix_web.net.tcp.connection import TcpConnection
 
 DEFAULT_MSS = {4: 536, 6: 1220}  # RFC 9293 MUST-15 and section 3.7.1, when the peer's SYN names none
@@ -79,7 +79,7 @@ class ControlBlock:
         "woken",
     )
 
-    def __init__(self, stack: Stack, flow: Flow, options: TcpOptions, now: float) -> None:
+    def __init__(self, stack: SocketTable, flow: Flow, options: TcpOptions, now: float) -> None:
         self._stack = stack
         self.flow = flow
         self.options = options

@@ -10,17 +10,17 @@ from smolmix_web.net.tcp.connection import TcpConnection
 from smolmix_web.net.tcp.state import State
 
 if TYPE_CHECKING:
-    from smolmix_web.net.stack import Stack
+    from smolmix_web.net.socket_table import SocketTable
 
 
 class TcpListener:
-    """Made by :meth:`Stack.listen_tcp`. ``accept`` gives connections in the order in which they were
+    """Made by :meth:`SocketTable.listen_tcp`. ``accept`` gives connections in the order in which they were
     established; of a deferred listener, in the order of their SYNs, each waiting for ``accept_syn`` or
     ``refuse``."""
 
     def __init__(
         self,
-        stack: Stack,
+        stack: SocketTable,
         address: bytes | None,
         port: int | None,
         backlog: int,
