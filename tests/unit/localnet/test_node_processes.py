@@ -37,7 +37,7 @@ def test_no_more_processes_than_there_is_work_for(processes: int) -> None:
         LocalNetworkConfig(processes=processes)
 
 
-async def test_a_packet_travels_through_three_processes_and_all_of_them_are_seen() -> None:
+async def test_a_packet_travels_through_three_processes_and_one_that_dies_is_seen() -> None:
     async with nothing_left_behind():
         async with LocalNetwork(SHARED) as net:
             ids = {process.process_id for process in net.processes}
@@ -63,18 +63,17 @@ async def test_a_packet_travels_through_three_processes_and_all_of_them_are_seen
             assert list(net.stats()["nodes"]) == [*MIX_NODES, "entry"]
             with pytest.raises(LocalProtocolError, match="mix2"):
                 await net.kill("mix2")
+
+            # One that dies is shown, and the rest ends as always.
+            victim = next(process for process in net.processes if "mix2" in process.described)
+            assert victim.process_id is not None
+            os.kill(victim.process_id, signal.SIGKILL)
+            await eventually(lambda: not net.stats()["nodes"]["mix2"]["running"], 30)
+            assert forwarded()[1] == 2  # its last numbers stay
+            assert net.stats()["nodes"]["mix1"]["running"]
+            with pytest.raises(NetworkError):
+                await victim.refresh()
         assert not [one for one in ids if one is not None and _runs(one)]
-
-
-async def test_a_process_that_dies_is_shown_and_the_rest_ends_as_always() -> None:
-    async with nothing_left_behind(), LocalNetwork(replace(SHARED, processes=2)) as net:
-        (process,) = net.processes
-        assert process.process_id is not None
-        os.kill(process.process_id, signal.SIGKILL)
-        await eventually(lambda: not any(net.stats()["nodes"][name]["running"] for name in MIX_NODES), 30)
-        assert net.stats()["nodes"]["entry"]["running"]
-        with pytest.raises(NetworkError):
-            await process.refresh()
 
 
 async def test_a_port_that_another_process_cannot_have_is_told() -> None:
