@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, async_playwright
+from playwright.async_api import Browser, BrowserContext
 
+from support.chromium import launched
 from support.patience import patient
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -68,12 +69,8 @@ async def lossy_world() -> AsyncIterator[LocalWorld]:
 
 @session_fixture
 async def browser() -> AsyncIterator[Browser]:
-    if SETTINGS.chromium_path() is None:
-        pytest.fail("no Chromium or Chrome was found; scripts/ensure_chromium.sh installs one")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(**SETTINGS.launch_options())
+    async with launched() as browser:
         yield browser
-        await browser.close()
 
 
 @session_fixture

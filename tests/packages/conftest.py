@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from package_support import ROOT, SETTINGS
+from package_support import ROOT
 
 from smolmix_web.localnet.world import LocalWorld
+from support.chromium import launched
 from support.patience import patient
 
 module_fixture = pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -29,12 +30,8 @@ async def world() -> AsyncIterator[LocalWorld]:
 
 @module_fixture
 async def browser() -> AsyncIterator[Browser]:
-    if SETTINGS.chromium_path() is None:
-        pytest.fail("no Chromium or Chrome was found; scripts/ensure_chromium.sh installs one")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(**SETTINGS.launch_options())
+    async with launched() as browser:
         yield browser
-        await browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ packets themselves when they may send.
 
 from __future__ import annotations
 
-import secrets
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from smolmix_web.net.ip import ICMP, ICMPV6, UDP
 from smolmix_web.net.ipv4 import parse_ipv4
 from smolmix_web.net.ipv6 import parse_ipv6
 from smolmix_web.net.pmtu import PathMtu
+from smolmix_web.net.reassembly import Reassembler
 from smolmix_web.net.udp import DatagramTooLong, build_udp
 
 
@@ -47,13 +47,12 @@ class Interface:
 
     def __init__(
         self,
-        *,
         ipv4: str | None,
         ipv6: str | None,
         mtu: int,
-        config: StackConfig = StackConfig(),  # noqa: B008 - frozen
-        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
-        accept_any: bool = False,
+        config: StackConfig,
+        random_bytes: Callable[[int], bytes],
+        accept_any: bool,
     ) -> None:
         if not 576 <= mtu <= 65_535:
             raise OptionError("mtu", "not between 576 and 65535 bytes")
@@ -69,6 +68,7 @@ class Interface:
         self.accept_any = accept_any
         self.stats = StackStats()
         self._path_mtu = PathMtu(mtu)
+        self._reassembler = Reassembler(config.reassembly_limit, config.reassembly_timeout)
         self._control: deque[bytes] = deque()
         self._icmp_tokens = float(config.icmp_per_second)
         self._icmp_at = 0.0

@@ -26,7 +26,14 @@ Socket = TcpConnection | TcpListener | UdpSocket | UdpAnySocket
 
 
 class SocketTable(Interface):
-    """See the module; the parameters are those of :class:`~smolmix_web.net.stack.Stack`."""
+    """See the module; its one user is :class:`~smolmix_web.net.stack.Stack`.
+
+    :param ipv4: our IPv4 address, ``None``: no IPv4.
+    :param ipv6: our IPv6 address, ``None``: no IPv6.
+    :param mtu: bytes of the largest packet the interface takes, 576 to 65,535; IPv6 needs 1,280.
+    :param accept_any: take packets for any destination (the exit's side).
+    :raises OptionError: an address or the MTU is not usable.
+    """
 
     def __init__(
         self,
@@ -38,14 +45,14 @@ class SocketTable(Interface):
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
         accept_any: bool = False,
     ) -> None:
-        super().__init__(
-            ipv4=ipv4, ipv6=ipv6, mtu=mtu, config=config, random_bytes=random_bytes, accept_any=accept_any
-        )
+        super().__init__(ipv4, ipv6, mtu, config, random_bytes, accept_any)
         self.changed: set[Socket] = set()
         self.memory = ReceiveMemory(config.receive_memory_limit)
         # Connections with something to send, and those whose deadlines changed; they enter themselves.
         self.ready: deque[TcpConnection] = deque()
         self.woken: list[TcpConnection] = []
+        self._timers: list[tuple[float, int, TcpConnection]] = []
+        self._timer_count = 0
         self._secret = random_bytes(32)
         self._connections: dict[bytes, TcpConnection] = {}
         self._time_wait: OrderedDict[TcpConnection, None] = OrderedDict()

@@ -11,8 +11,6 @@ be early but never late (an entry that turns out early is put back).
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable
 from heapq import heappop, heappush
 
 from smolmix_web.errors import MalformedError
@@ -24,7 +22,6 @@ from smolmix_web.net.interface import StackStats
 from smolmix_web.net.ip import ICMP, ICMPV6, TCP, UDP, IpPacket, pseudo_sum
 from smolmix_web.net.ipv4 import parse_ipv4
 from smolmix_web.net.ipv6 import parse_ipv6
-from smolmix_web.net.reassembly import Reassembler
 from smolmix_web.net.socket_table import Socket, SocketTable
 from smolmix_web.net.tcp.connection import TcpConnection
 from smolmix_web.net.tcp.flight import NEVER
@@ -35,31 +32,7 @@ from smolmix_web.net.udp import DatagramTooLong, UdpAnySocket, UdpSocket, parse_
 
 
 class Stack(SocketTable):
-    """See the module.
-
-    :param ipv4: our IPv4 address, ``None``: no IPv4.
-    :param ipv6: our IPv6 address, ``None``: no IPv6.
-    :param mtu: bytes of the largest packet the interface takes, 576 to 65,535; IPv6 needs 1,280.
-    :param accept_any: take packets for any destination (the exit's side).
-    :raises OptionError: an address or the MTU is not usable.
-    """
-
-    def __init__(
-        self,
-        *,
-        ipv4: str | None,
-        ipv6: str | None,
-        mtu: int,
-        config: StackConfig = StackConfig(),  # noqa: B008 - frozen
-        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
-        accept_any: bool = False,
-    ) -> None:
-        super().__init__(
-            ipv4=ipv4, ipv6=ipv6, mtu=mtu, config=config, random_bytes=random_bytes, accept_any=accept_any
-        )
-        self._reassembler = Reassembler(config.reassembly_limit, config.reassembly_timeout)
-        self._timers: list[tuple[float, int, TcpConnection]] = []
-        self._timer_count = 0
+    """See the module; made by the arguments of :class:`~smolmix_web.net.socket_table.SocketTable`."""
 
     # -- packets in --------------------------------------------------------------------------------
 
