@@ -179,6 +179,24 @@ async def test_keys_and_registration_are_kept(
     assert (await second.fetch("http://web.test/bytes/10")).status == 200
 
 
+async def test_a_gateway_that_moved_is_found_where_the_directory_says(
+    world: LocalWorld, make_tunnel: MakeTunnel, tmp_path: Path
+) -> None:
+    """Its stored name or port is of no use then, but its keys are: no new registration, no new address."""
+    first = await make_tunnel(world, platform=NativePlatform(tmp_path), client_id="moved")
+    address, gateway = first.info()["address"], first.info()["gatewayUrl"]
+    await first.aclose()
+    file = tmp_path / "moved" / "client"
+    document = json.loads(file.read_bytes())
+    key = document["registration"]["shared_key"]
+    document["registration"]["url"] = "ws://127.0.0.1:9/"
+    file.write_text(json.dumps(document))
+    second = await make_tunnel(world, platform=NativePlatform(tmp_path), client_id="moved")
+    assert (second.info()["address"], second.info()["gatewayUrl"]) == (address, gateway)
+    stored = json.loads(file.read_bytes())["registration"]
+    assert (stored["url"], stored["shared_key"]) == (gateway, key)
+
+
 async def test_a_registration_the_gateway_forgot_is_replaced(
     make_world: MakeWorld, make_tunnel: MakeTunnel, tmp_path: Path
 ) -> None:

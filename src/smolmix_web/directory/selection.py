@@ -64,7 +64,7 @@ def _is_reachable(node: SkimmedNode, *, force_tls: bool) -> bool:
     if node.entry is None:
         return False
     # A WSS port without a hostname is useless: no certificate could match.
-    return not force_tls or (node.entry.wss_port is not None and node.entry.hostname is not None)
+    return not force_tls or bool(node.entry.wss_port and node.entry.hostname)
 
 
 def gateway_url(node: SkimmedNode, *, force_tls: bool) -> str:
@@ -73,12 +73,12 @@ def gateway_url(node: SkimmedNode, *, force_tls: bool) -> str:
     if entry is None:
         raise NoGatewayError(_GATEWAY_STAGE, "the node is no entry gateway")
     if force_tls:
-        if entry.wss_port is None or entry.hostname is None:
+        if not entry.wss_port or not entry.hostname:
             raise NoGatewayError(_GATEWAY_STAGE, "the gateway offers no WSS")
         return f"wss://{entry.hostname}:{entry.wss_port}/"
-    if entry.hostname is None and not node.ip_addresses:
+    if not entry.hostname and not node.ip_addresses:
         raise NoGatewayError(_GATEWAY_STAGE, "the gateway has no address")
-    host = entry.hostname if entry.hostname is not None else node.ip_addresses[0]
+    host = entry.hostname or node.ip_addresses[0]
     return f"ws://[{host}]:{entry.ws_port}/" if ":" in host else f"ws://{host}:{entry.ws_port}/"
 
 

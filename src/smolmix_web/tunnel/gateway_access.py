@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from smolmix_web.directory.errors import DirectoryError
+from smolmix_web.directory.errors import DirectoryError, NoGatewayError
 from smolmix_web.directory.selection import choose_gateway, gateway_url
 from smolmix_web.errors import NetworkError, RemoteProtocolError
 from smolmix_web.gateway.client import GatewayClient
@@ -119,9 +119,9 @@ class GatewayAccess:
         :raises NetworkError, RemoteProtocolError, DeadlineError: the last problem, when none could be used.
         :raises NoGatewayError: the directory has none that fits the options.
         """
-        stored = self.registration
+        stored = self._where_it_is_now(self.registration)
         failed: set[bytes] = set()
-        if stored is not None and self._fits(stored):
+        if stored is not None:
             try:
                 return await self._open_stored(stored)
             except UNUSABLE as error:
@@ -144,14 +144,26 @@ class GatewayAccess:
         async with self._saving:
             await self._storage(self._keystore.save(self.identity))
 
-    def _fits(self, registration: Registration) -> bool:
+    def _where_it_is_now(self, stored: Registration | None) -> Registration | None:
+        """The stored registration, if its gateway fits the options and the network of today.
+
+        Operators move gateways to other names and ports, which the directory knows; keys stay.
+        """
         topology, preferred = self._view.topology, self._options.preferred_gateway
-        return (
-            topology is not None
-            and topology.node_by_identity(registration.gateway) is not None
-            and (preferred is None or base58.encode(registration.gateway) == preferred)
-            and (registration.url.startswith("wss:") or not self._options.force_tls)
-        )
+        if (
+            stored is None
+            or topology is None
+            or topology.node_by_identity(stored.gateway) is None
+            or (preferred is not None and base58.encode(stored.gateway) != preferred)
+        ):
+            return None
+        for node in self._view.gateways:
+            if node.identity == stored.gateway:
+                try:
+                    return replace(stored, url=gateway_url(node, force_tls=self._options.force_tls))
+                except NoGatewayError:
+                    return None
+        return None
 
     async def _open_stored(self, stored: Registration) -> GatewaySession:
         try:

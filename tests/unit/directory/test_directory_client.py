@@ -320,6 +320,21 @@ async def test_preferred_and_excluded_gateways():
         choose_gateway(listed, force_tls=False, exclude={EXIT, ENTRY}, random_bytes=source)
 
 
+@pytest.mark.parametrize(
+    "change", [{"hostname": ""}, {"hostname": None}, {"wss_port": None}, {"wss_port": 0}]
+)
+async def test_without_a_name_and_a_port_there_is_no_tls(change):
+    answer = sample("gateways")
+    answer["nodes"]["data"][0]["entry"].update(change)
+    nodes = parse_skimmed(answer).nodes
+    with pytest.raises(NoGatewayError, match="WSS"):
+        choose_gateway(nodes, force_tls=True, random_bytes=random.Random(4).randbytes)
+    with pytest.raises(NoGatewayError, match="WSS"):
+        gateway_url(nodes[0], force_tls=True)
+    plain = "127.0.0.1" if not change.get("hostname", "?") else "gw.local.test"
+    assert gateway_url(nodes[0], force_tls=False) == f"ws://{plain}:9000/"
+
+
 async def test_slow_gateways_and_those_without_websocket_are_no_candidates():
     source = random.Random(4).randbytes
     answer = sample("gateways")
