@@ -168,5 +168,4 @@ async def test_the_directory_is_asked_while_python_starts(
     assert seen, "no such stage"
     assert seen[0] >= len(paths)
     for path in paths:
-        # The gateways are wanted for the route and for the choice of one.
-        assert asked.count(path) == (2 if "entry-gateways" in path else 1), path
+        assert asked.count(path) == 1, path

@@ -14,6 +14,7 @@ from smolmix_web import crypto, features
 from smolmix_web.bridge.buffers import give_bytes, take_bytes
 from smolmix_web.bridge.handlers import Handlers, TunnelLike
 from smolmix_web.bridge.messages import EventMessage, ToPage, emit_message, parse_message
+from smolmix_web.bridge.quiet import CollectWhenQuiet
 from smolmix_web.options import TunnelOptions
 from smolmix_web.platform.browser import BrowserPlatform
 from smolmix_web.platform.npm_crypto import worker_provider
@@ -46,7 +47,7 @@ def start(
         return await Tunnel.connect(options, platform=BrowserPlatform(), on_event=on_event)
 
     logging.getLogger("smolmix_web").addHandler(PageLogHandler(send))
-    handlers = Handlers(send, connect, gauges=_gauges)
+    handlers = Handlers(send, connect, gauges=_gauges, on_activity=CollectWhenQuiet().touch)
 
     def receive(text: str, buffer: Any) -> None:
         handlers.receive(parse_message(text, take_bytes(buffer)))

@@ -135,6 +135,7 @@ class Handlers:
 
     ``post`` takes messages to it; ``connect`` makes the tunnel. While the tunnel is up, its counters go to
     the page every ``stats_interval`` seconds. ``gauges`` adds numbers of the worker to them, by name.
+    ``on_activity`` is called with every request and answer; looking at counters does not count.
     """
 
     def __init__(
@@ -144,8 +145,10 @@ class Handlers:
         *,
         stats_interval: float = STATS_INTERVAL,
         gauges: Callable[[], dict[str, int]] | None = None,
+        on_activity: Callable[[], None] = lambda: None,
     ) -> None:
         self._post = post
+        self._on_activity = on_activity
         self._gauges = gauges
         self._connect = connect
         self._stats_interval = stats_interval
@@ -167,7 +170,8 @@ class Handlers:
                 loop = asyncio.get_running_loop()
                 task = loop.create_task(self._serve(message), name=f"{message.kind} {message.id}")
                 self._tasks[message.id] = task
-                task.add_done_callback(lambda done: self._finish(message.id, done))
+                task.add_done_callback(lambda done: self._finish(message, done))
+                self._note_activity(message)
 
     def counters(self) -> dict[str, int]:
         """What is held right now; all zero when the page has nothing under way."""
@@ -298,10 +302,15 @@ class Handlers:
                 logger.exception("%s failed", message.kind)
             return FailureMessage(message.id, failure)
 
-    def _finish(self, identifier: int, task: asyncio.Task[ToPage]) -> None:
+    def _finish(self, message: Request, task: asyncio.Task[ToPage]) -> None:
         # Here and not in _serve: a task that is cancelled before its first step never enters its coroutine.
-        self._tasks.pop(identifier, None)
-        self._post(FailureMessage(identifier, ABORTED) if task.cancelled() else task.result())
+        self._tasks.pop(message.id, None)
+        self._post(FailureMessage(message.id, ABORTED) if task.cancelled() else task.result())
+        self._note_activity(message)
+
+    def _note_activity(self, message: Request) -> None:
+        if not isinstance(message, Stats | Info):
+            self._on_activity()
 
     async def _send_stats(self) -> None:
         while True:
