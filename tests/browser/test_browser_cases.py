@@ -145,7 +145,7 @@ async def held(page: Page) -> dict[str, dict[str, int]]:
 async def settled(page: Page, idle: dict[str, dict[str, int]]) -> dict[str, str]:
     """What the workers hold beyond what an idle one does, once they had the time to let go."""
     left: dict[str, str] = {}
-    for _ in range(100):
+    for _ in range(400):
         now = await held(page)
         left = {
             f"{worker} {name}": f"{count}, idle {idle[worker][name]}"

@@ -9,36 +9,45 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 QUIET = 1.0
 """Seconds without a request or an answer."""
+CLOSED = 7.0
+"""The same, until connections are closed that the page had done with: the other side has 5 s for its part."""
+GIVEN_UP = 30.0
+"""The same, until those are given up whose other side does not do its part."""
 
 
 class CollectWhenQuiet:
     """:meth:`touch` at every sign of activity; it costs next to nothing.
 
-    :param collect: called once per stretch of activity, after its end.
+    :param collect: called after each stretch of activity, once for every time in ``after``.
+    :param after: seconds since its end, rising.
     """
 
-    def __init__(self, collect: Callable[[], object] = gc.collect, *, quiet: float = QUIET) -> None:
+    def __init__(
+        self, collect: Callable[[], object] = gc.collect, *, after: Sequence[float] = (QUIET, CLOSED, GIVEN_UP)
+    ) -> None:
         self._collect = collect
-        self._quiet = quiet
+        self._after = after
         self._active_at = 0.0
-        self._is_waiting = False
+        self._next: int | None = None  # of ``after``; None: nothing is planned
 
     def touch(self) -> None:
         loop = asyncio.get_running_loop()
         self._active_at = loop.time()
-        if not self._is_waiting:
-            self._is_waiting = True
-            loop.call_later(self._quiet, self._look)
+        if self._next is None:
+            loop.call_later(self._after[0], self._look)
+        self._next = 0
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        left = self._active_at + self._quiet - loop.time()
-        if left > 0:
-            loop.call_later(left, self._look)
-        else:
-            self._is_waiting = False
+        assert self._next is not None
+        if loop.time() >= self._active_at + self._after[self._next]:
             self._collect()
+            self._next += 1
+        if self._next < len(self._after):
+            loop.call_at(self._active_at + self._after[self._next], self._look)
+        else:
+            self._next = None

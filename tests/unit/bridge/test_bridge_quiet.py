@@ -9,22 +9,23 @@ import weakref
 from smolmix_web.bridge.quiet import CollectWhenQuiet
 
 
-async def test_collected_after_the_last_sign_of_activity() -> None:
+async def test_collected_twice_after_the_last_sign_of_activity() -> None:
     looks: list[float] = []
     loop = asyncio.get_running_loop()
-    one = CollectWhenQuiet(lambda: looks.append(loop.time()), quiet=0.05)
+    one = CollectWhenQuiet(lambda: looks.append(loop.time()), after=(0.05, 0.15))
     for _ in range(8):
         one.touch()
         last = loop.time()
         await asyncio.sleep(0.02)
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(0.8)
+    assert looks[-2] >= last + 0.049
+    assert looks[-1] >= last + 0.149
     count = len(looks)
-    assert looks[-1] >= last + 0.049
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.3)
     assert len(looks) == count
     one.touch()
-    await asyncio.sleep(0.5)
-    assert len(looks) == count + 1
+    await asyncio.sleep(0.8)
+    assert len(looks) == count + 2
 
 
 async def test_a_failed_request_lets_go_of_what_it_held() -> None:
@@ -45,7 +46,7 @@ async def test_a_failed_request_lets_go_of_what_it_held() -> None:
     try:
         await fail()
         assert seen[0]() is not None
-        CollectWhenQuiet(quiet=0.01).touch()
+        CollectWhenQuiet(after=(0.01,)).touch()
         await asyncio.sleep(0.3)
         assert seen[0]() is None
     finally:
