@@ -15,8 +15,9 @@ QUIET = 1.0
 """Seconds without a request or an answer."""
 CLOSED = 7.0
 """The same, until connections are closed that the page had done with: the other side has 5 s for its part."""
-GIVEN_UP = 30.0
-"""The same, until those are given up whose other side does not do its part."""
+GIVEN_UP = 35.0
+"""The same, until what never gets an answer is given up: a question to a resolver, say, after 30 s."""
+WHEN = (QUIET, CLOSED, GIVEN_UP)
 
 
 class CollectWhenQuiet:
@@ -26,9 +27,7 @@ class CollectWhenQuiet:
     :param after: seconds since its end, rising.
     """
 
-    def __init__(
-        self, collect: Callable[[], object] = gc.collect, *, after: Sequence[float] = (QUIET, CLOSED, GIVEN_UP)
-    ) -> None:
+    def __init__(self, collect: Callable[[], object] = gc.collect, *, after: Sequence[float] = WHEN) -> None:
         self._collect = collect
         self._after = after
         self._active_at = 0.0
