@@ -9,44 +9,50 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 QUIET = 1.0
-"""Seconds without a request or an answer."""
-CLOSED = 7.0
-"""The same, until connections are closed that the page had done with: the other side has 5 s for its part."""
-GIVEN_UP = 35.0
-"""The same, until what never gets an answer is given up: a question to a resolver, say, after 30 s."""
-WHEN = (QUIET, CLOSED, GIVEN_UP)
+"""Seconds without a request or an answer, after which is the first look."""
+EVERY = 20.0
+"""Seconds between further looks: connections that are kept, closed or given up end without a request."""
 
 
 class CollectWhenQuiet:
-    """:meth:`touch` at every sign of activity; it costs next to nothing.
+    """:meth:`touch` at every sign of activity; it costs next to nothing. From the first on it looks for ever.
 
-    :param collect: called after each stretch of activity, once for every time in ``after``.
-    :param after: seconds since its end, rising.
+    :param collect: called ``quiet`` seconds after each stretch of activity, and every ``every`` seconds.
     """
 
-    def __init__(self, collect: Callable[[], object] = gc.collect, *, after: Sequence[float] = WHEN) -> None:
+    def __init__(
+        self, collect: Callable[[], object] = gc.collect, *, quiet: float = QUIET, every: float = EVERY
+    ) -> None:
         self._collect = collect
-        self._after = after
+        self._quiet, self._every = quiet, every
         self._active_at = 0.0
-        self._next: int | None = None  # of ``after``; None: nothing is planned
+        self._timer: asyncio.TimerHandle | None = None
 
     def touch(self) -> None:
         loop = asyncio.get_running_loop()
         self._active_at = loop.time()
-        if self._next is None:
-            loop.call_later(self._after[0], self._look)
-        self._next = 0
+        at = self._active_at + self._quiet
+        # An earlier timer finds out by itself that there was something.
+        if self._timer is None or self._timer.when() > at:
+            self._plan(loop, at)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _plan(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
+        self.stop()
+        self._timer = loop.call_at(at, self._look)
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        assert self._next is not None
-        if loop.time() >= self._active_at + self._after[self._next]:
-            self._collect()
-            self._next += 1
-        if self._next < len(self._after):
-            loop.call_at(self._active_at + self._after[self._next], self._look)
+        at = self._active_at + self._quiet
+        if loop.time() < at:
+            self._plan(loop, at)
         else:
-            self._next = None
+            self._collect()
+            self._plan(loop, loop.time() + self._every)

@@ -9,23 +9,26 @@ import weakref
 from smolmix_web.bridge.quiet import CollectWhenQuiet
 
 
-async def test_collected_twice_after_the_last_sign_of_activity() -> None:
+async def test_collected_after_the_last_sign_of_activity_and_now_and_then() -> None:
     looks: list[float] = []
     loop = asyncio.get_running_loop()
-    one = CollectWhenQuiet(lambda: looks.append(loop.time()), after=(0.05, 0.15))
+    one = CollectWhenQuiet(lambda: looks.append(loop.time()), quiet=0.05, every=0.3)
     for _ in range(8):
         one.touch()
         last = loop.time()
         await asyncio.sleep(0.02)
-    await asyncio.sleep(0.8)
-    assert looks[-2] >= last + 0.049
-    assert looks[-1] >= last + 0.149
-    count = len(looks)
-    await asyncio.sleep(0.3)
-    assert len(looks) == count
-    one.touch()
-    await asyncio.sleep(0.8)
-    assert len(looks) == count + 2
+    while len([at for at in looks if at >= last]) < 3:
+        await asyncio.sleep(0.02)
+    first, second, third = [at for at in looks if at >= last][:3]
+    assert first >= last + 0.049
+    assert second >= first + 0.299
+    assert third >= second + 0.299
+    one.touch()  # does not wait for the next of those
+    count, touched = len(looks), loop.time()
+    while len(looks) == count:
+        await asyncio.sleep(0.02)
+    assert looks[-1] >= touched + 0.049
+    one.stop()
 
 
 async def test_a_failed_request_lets_go_of_what_it_held() -> None:
@@ -46,8 +49,10 @@ async def test_a_failed_request_lets_go_of_what_it_held() -> None:
     try:
         await fail()
         assert seen[0]() is not None
-        CollectWhenQuiet(after=(0.01,)).touch()
-        await asyncio.sleep(0.3)
-        assert seen[0]() is None
+        one = CollectWhenQuiet(quiet=0.01)
+        one.touch()
+        while seen[0]() is not None:
+            await asyncio.sleep(0.01)
+        one.stop()
     finally:
         gc.enable()
