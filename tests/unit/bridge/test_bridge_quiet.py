@@ -5,8 +5,17 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from collections.abc import Callable
 
 from smolmix_web.bridge.quiet import CollectWhenQuiet
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("not in 20 s")
 
 
 async def test_collected_after_the_last_sign_of_activity_and_now_and_then() -> None:
@@ -17,16 +26,14 @@ async def test_collected_after_the_last_sign_of_activity_and_now_and_then() -> N
         one.touch()
         last = loop.time()
         await asyncio.sleep(0.02)
-    while len([at for at in looks if at >= last]) < 3:
-        await asyncio.sleep(0.02)
+    await until(lambda: len([at for at in looks if at >= last]) >= 3)
     first, second, third = [at for at in looks if at >= last][:3]
     assert first >= last + 0.049
     assert second >= first + 0.299
     assert third >= second + 0.299
     one.touch()  # does not wait for the next of those
     count, touched = len(looks), loop.time()
-    while len(looks) == count:
-        await asyncio.sleep(0.02)
+    await until(lambda: len(looks) > count)
     assert looks[-1] >= touched + 0.049
     one.stop()
 
@@ -51,8 +58,7 @@ async def test_a_failed_request_lets_go_of_what_it_held() -> None:
         assert seen[0]() is not None
         one = CollectWhenQuiet(quiet=0.01)
         one.touch()
-        while seen[0]() is not None:
-            await asyncio.sleep(0.01)
+        await until(lambda: seen[0]() is None)
         one.stop()
     finally:
         gc.enable()
