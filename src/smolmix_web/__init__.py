@@ -11,8 +11,9 @@ every error is a :class:`SmolmixError`. These names are loaded when first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from smolmix_web import lazy_names
 
 if TYPE_CHECKING:
     from smolmix_web.errors import SmolmixError
@@ -24,18 +25,14 @@ __version__ = "0.1.0"
 __all__ = ["MixClient", "MixMessage", "SmolmixError", "Tunnel", "TunnelOptions", "__version__"]
 
 _HOMES = {
-    "MixClient": "smolmix_web.tunnel",
-    "MixMessage": "smolmix_web.tunnel",
-    "SmolmixError": "smolmix_web.errors",
-    "Tunnel": "smolmix_web.tunnel",
-    "TunnelOptions": "smolmix_web.options",
+    "MixClient": "tunnel",
+    "MixMessage": "tunnel",
+    "SmolmixError": "errors",
+    "Tunnel": "tunnel",
+    "TunnelOptions": "options",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__ = lazy_names.loads(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -41,6 +41,7 @@ ORDER = (
     "platform",
     "crypto",
     "features",
+    "lazy_names",
     "options",
     "json_fields",
     "wire",

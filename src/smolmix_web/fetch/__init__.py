@@ -5,8 +5,9 @@ The names below are loaded when first used: rules and limits of requests are wan
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from smolmix_web import lazy_names
 
 if TYPE_CHECKING:
     from smolmix_web.fetch.client import FetchClient, FetchResponse
@@ -27,20 +28,17 @@ __all__ = [
     "ResponseCutOff",
 ]
 
-_HOMES = {
-    "BadResponse": "errors",
-    "BodyTooLarge": "errors",
-    "CookieJar": "cookies",
-    "FetchClient": "client",
-    "FetchRequest": "request",
-    "FetchResponse": "client",
-    "FetchTimeouts": "timeouts",
-    "RedirectError": "errors",
-    "ResponseCutOff": "errors",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazy_names.loads(
+    __name__,
+    {
+        "BadResponse": "errors",
+        "BodyTooLarge": "errors",
+        "CookieJar": "cookies",
+        "FetchClient": "client",
+        "FetchRequest": "request",
+        "FetchResponse": "client",
+        "FetchTimeouts": "timeouts",
+        "RedirectError": "errors",
+        "ResponseCutOff": "errors",
+    },
+)

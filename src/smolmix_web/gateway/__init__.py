@@ -5,9 +5,9 @@ Both ends are here: :class:`GatewayClient` and :class:`GatewaySession`, mirror i
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from smolmix_web import lazy_names
 from smolmix_web.gateway.client import GatewayClient
 from smolmix_web.gateway.client_state import GatewayClientConfig
 from smolmix_web.gateway.errors import (
@@ -69,18 +69,15 @@ __all__ = [
 ]
 
 # The gateway's own side is loaded when it is first used: a page has no need of it.
-_HOMES = {
-    "GatewayConfig": "server_config",
-    "GatewayRegistry": "registry",
-    "GatewaySession": "server",
-    "GatewayStorage": "registry",
-    "MemoryStorage": "registry",
-    "Ping": "server",
-    "StoredClient": "registry",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazy_names.loads(
+    __name__,
+    {
+        "GatewayConfig": "server_config",
+        "GatewayRegistry": "registry",
+        "GatewaySession": "server",
+        "GatewayStorage": "registry",
+        "MemoryStorage": "registry",
+        "Ping": "server",
+        "StoredClient": "registry",
+    },
+)

@@ -5,8 +5,9 @@ The names below are loaded when first used: settings are wanted where wsproto is
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from smolmix_web import lazy_names
 
 if TYPE_CHECKING:
     from smolmix_web.websocket.client import WebSocketClient
@@ -29,18 +30,15 @@ __all__ = [
     "WebSocketSettings",
 ]
 
-_HOMES = {
-    "HandshakeRefused": "errors",
-    "MessageTooLarge": "errors",
-    "ProtocolViolation": "errors",
-    "WebSocketClient": "client",
-    "WebSocketClosed": "errors",
-    "WebSocketRequest": "request",
-    "WebSocketSettings": "settings",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazy_names.loads(
+    __name__,
+    {
+        "HandshakeRefused": "errors",
+        "MessageTooLarge": "errors",
+        "ProtocolViolation": "errors",
+        "WebSocketClient": "client",
+        "WebSocketClosed": "errors",
+        "WebSocketRequest": "request",
+        "WebSocketSettings": "settings",
+    },
+)
