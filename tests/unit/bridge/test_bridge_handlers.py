@@ -210,6 +210,19 @@ async def test_counters_come_by_themselves_until_disconnect():
     assert [item for item in page.posted if isinstance(item, EventMessage)] == reports
 
 
+async def test_requests_and_answers_are_activity_and_looking_on_is_not():
+    page, seen = Page(), []
+    page.handlers = Handlers(page.posted.append, page.connect, on_activity=lambda: seen.append(1))
+    await page.ask(Setup(1, {}))
+    assert len(seen) == 2
+    for message in (Info(2), Stats(3)):
+        await page.ask(message)
+    assert len(seen) == 2
+    await page.ask(Resolve(4, "a.test", 0, False, None))
+    assert len(seen) == 4
+    await page.ask(Disconnect(-1))
+
+
 async def test_stats_count_what_is_held(page):
     answer = await page.ask(Stats(2))
     assert answer.value["sent"] == 3

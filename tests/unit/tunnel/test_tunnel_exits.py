@@ -1,4 +1,4 @@
-"""Which exit a tunnel tries: only one that packets can reach."""
+"""Which exits a tunnel tries, and for how long: only those that packets can reach."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import json
 import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,10 @@ from smolmix_web.directory.epochs import parse_rewarded_set
 from smolmix_web.directory.errors import NoExitError
 from smolmix_web.directory.skimmed import SkimmedNode, parse_skimmed
 from smolmix_web.directory.topology import build_topology
+from smolmix_web.errors import DeadlineError
 from smolmix_web.options import TunnelOptions
+from smolmix_web.platform import current_platform
+from smolmix_web.tunnel import Tunnel
 from smolmix_web.tunnel.exits import ExitFinder
 
 SAMPLES = Path(__file__).parents[2] / "vectors" / "nym" / "directory"
@@ -70,3 +74,40 @@ async def test_an_exit_that_performs_too_badly_for_the_topology_is_never_tried()
     found = await finder(View([entry, dataclasses.replace(exit_node, performance="0.49")]))
     with pytest.raises(NoExitError):
         found.choose(())
+
+
+class Silent:
+    """A finder of exits that none of answers."""
+
+    def __init__(self, exits: int) -> None:
+        self.exits = [SimpleNamespace(address=SimpleNamespace(gateway=bytes([n]) * 32)) for n in range(exits)]
+
+    def choose(self, excluded: set[bytes]) -> Any:
+        return next(one for one in self.exits if one.address.gateway not in excluded)
+
+    def has_other(self, excluded: set[bytes]) -> bool:
+        return any(one.address.gateway not in excluded for one in self.exits)
+
+
+@pytest.mark.parametrize(
+    ("exits", "patience"),
+    [
+        (1, [60.0]),
+        (3, [20.0, 20.0, 60.0]),
+        (9, [20.0, 20.0, 20.0, 20.0, 60.0]),
+    ],
+)
+async def test_only_the_last_exit_of_a_round_has_all_the_time(exits: int, patience: list[float]) -> None:
+    tunnel = Tunnel(TunnelOptions(), current_platform(), None)
+    waited: list[float] = []
+
+    async def no_answer(_driver: object, _choice: object, timeout: float) -> Any:
+        waited.append(timeout)
+        raise DeadlineError("exit", timeout)
+
+    tunnel.mix_client = SimpleNamespace(driver=SimpleNamespace(failure=None))  # type: ignore[assignment]
+    tunnel._finder = Silent(exits)  # type: ignore[assignment]
+    tunnel._try_exit = no_answer  # type: ignore[method-assign]
+    with pytest.raises(DeadlineError):
+        await tunnel._connect_exit(set(), 60.0)
+    assert waited == patience
